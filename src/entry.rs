@@ -1,0 +1,113 @@
+//! The one main: parse, run, flush, report, exit.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as Wrong;
+
+use crate::exit::{Exit, Failure};
+use crate::text::shown;
+
+/// A tool: its name, the code of a wrong command line, and what it does.
+pub struct Tool<A> {
+    /// As users call it and as its errors begin.
+    pub name: &'static str,
+    /// [`Exit::Usage`], or [`Exit::Broken`] where the tool passes a command's status on.
+    pub usage: Exit,
+    /// Does the work. A "no" is a value; only what failed is an error.
+    pub run: fn(A, &mut Out) -> anyhow::Result<Exit>,
+}
+
+/// Standard output: buffered, and remembering that its reader went away.
+pub struct Out {
+    inner: BufWriter<Stdout>,
+    closed: bool,
+}
+
+impl Out {
+    fn new() -> Self {
+        Self { inner: BufWriter::with_capacity(1 << 16, io::stdout()), closed: false }
+    }
+
+    /// Whether a person watches.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.inner.get_ref().is_terminal()
+    }
+
+    /// Whether the reader went away: nothing that is printed from now on can reach anybody.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.closed |= result.as_ref().is_err_and(|e| e.kind() == ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(buf);
+        self.noted(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.inner.flush();
+        self.noted(result)
+    }
+}
+
+/// Runs a tool as a program.
+pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
+    let mut out = Out::new();
+    let result = run(tool, std::env::args_os().collect(), &mut out);
+    let flushed = out.flush();
+    let exit = match (result, flushed) {
+        // `bgstatus | head`: a reader that has seen enough is no error.
+        (_, _) if out.closed => Exit::Done,
+        (Ok(exit), Ok(())) => exit,
+        (Ok(_), Err(error)) => report(tool.name, &anyhow::Error::new(error).context("cannot write to standard output")),
+        (Err(error), _) => report(tool.name, &error),
+    };
+    exit.into()
+}
+
+fn run<A: Parser>(tool: &Tool<A>, argv: Vec<OsString>, out: &mut Out) -> anyhow::Result<Exit> {
+    match A::try_parse_from(argv) {
+        Ok(args) => (tool.run)(args, out),
+        Err(error) if matches!(error.kind(), Wrong::DisplayHelp | Wrong::DisplayVersion) => {
+            write!(out, "{}", error.render())?;
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(usage(tool, &error).into()),
+    }
+}
+
+/// clap's report, cut to the one line of the contract.
+fn usage<A>(tool: &Tool<A>, error: &clap::Error) -> Failure {
+    let report = error.render().to_string();
+    let mut lines = report.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("wrong command line").trim_start_matches("error: ");
+    let rest: Vec<&str> = lines.filter(|line| !line.starts_with("tip:") && !line.starts_with("For more information")).collect();
+    let message = if rest.is_empty() { first.to_owned() } else { format!("{first} {}", rest.join(", ")) };
+    Failure::new(tool.usage, shown(message)).hint(format!("'{} --help' lists the options", tool.name))
+}
+
+/// Prints an error as the contract has it, one line and perhaps a hint, and gives the code to end with.
+pub fn report(tool: &str, error: &anyhow::Error) -> Exit {
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    complain(tool, &format!("{error:#}"));
+    if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
+        complain(tool, hint);
+    }
+    failure.map_or(Exit::Broken, |failure| failure.exit)
+}
+
+/// One line on standard error. That it can't be written is nobody's to hear.
+pub fn complain(tool: &str, line: &str) {
+    let _ = writeln!(io::stderr(), "{tool}: {}", shown(line));
+}

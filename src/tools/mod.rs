@@ -1,0 +1,1 @@
+//! The tools, each as its options and a list of steps.
