@@ -62,11 +62,13 @@ impl Write for Out {
 }
 
 /// Runs a tool as a program.
+#[must_use]
+#[must_use]
 pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
     let mut out = Out::new();
     let result = run(tool, std::env::args_os().collect(), &mut out);
-    let flushed = out.flush();
-    let exit = match (result, flushed) {
+    let flush = out.flush();
+    let exit = match (result, flush) {
         // `bgstatus | head`: a reader that has seen enough is no error.
         (_, _) if out.closed => Exit::Done,
         (Ok(exit), Ok(())) => exit,
@@ -98,6 +100,7 @@ fn usage<A>(tool: &Tool<A>, error: &clap::Error) -> Failure {
 }
 
 /// Prints an error as the contract has it, one line and perhaps a hint, and gives the code to end with.
+#[must_use]
 pub fn report(tool: &str, error: &anyhow::Error) -> Exit {
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     complain(tool, &format!("{error:#}"));

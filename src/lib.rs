@@ -2,5 +2,7 @@
 pub mod clock;
 pub mod entry;
 pub mod exit;
+pub mod process;
+pub mod sys;
 pub mod text;
 pub mod tools;

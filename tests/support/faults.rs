@@ -13,10 +13,10 @@ pub struct Place {
     pub nth: usize,
 }
 
-/// `command` run under strace with these options; nothing of strace's own is printed.
+/// `command` run under strace with these options.
 pub fn strace(options: &[&str], command: &Command) -> Command {
     let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "-o", "/dev/null"]).args(options).arg("--").arg(command.get_program()).args(command.get_args());
+    traced.args(["-f", "-qq"]).args(options).arg("--").arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => traced.env(name, value),
@@ -26,28 +26,17 @@ pub fn strace(options: &[&str], command: &Command) -> Command {
     if let Some(dir) = command.get_current_dir() {
         traced.current_dir(dir);
     }
-    traced.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    traced.stdin(Stdio::null());
     traced
 }
 
 /// Every place that `command` passes in a run without faults, with all its children: the most calls of a name that one
-/// process makes. `filter` is strace's `-e trace=` expression.
+/// process makes. `filter` is strace's `trace=` expression.
 pub fn places(command: &Command, filter: &str, scratch: &Path) -> Vec<Place> {
     let log = scratch.join("places.strace");
-    let mut traced = Command::new("strace");
-    let shell = strace(&["-e", &format!("trace={filter}")], command);
-    for (name, value) in shell.get_envs() {
-        match value {
-            Some(value) => traced.env(name, value),
-            None => traced.env_remove(name),
-        };
-    }
-    if let Some(dir) = command.get_current_dir() {
-        traced.current_dir(dir);
-    }
-    traced.args(["-f", "-qq", "-o"]).arg(&log).args(["-e", &format!("trace={filter}"), "--"]);
-    traced.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    traced.status().unwrap();
+    let trace = format!("trace={filter}");
+    let mut traced = strace(&["-o", log.to_str().unwrap(), "-e", &trace], command);
+    traced.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     for line in fs::read_to_string(&log).unwrap().lines() {
         let mut words = line.split_whitespace();
@@ -65,7 +54,8 @@ pub fn places(command: &Command, filter: &str, scratch: &Path) -> Vec<Place> {
     most.into_iter().flat_map(|(call, count)| (1..=count).map(move |nth| Place { call: call.clone(), nth })).collect()
 }
 
-/// strace's expression that does `what` (`signal=KILL`, `error=ENOSPC`) at `place`.
-pub fn at(place: &Place, what: &str) -> String {
-    format!("inject={}:{what}:when={}", place.call, place.nth)
+/// `command` with `what` (`signal=KILL`, `error=ENOSPC`) done to it at `place`.
+pub fn at(place: &Place, what: &str, command: &Command) -> Command {
+    let inject = format!("inject={}:{what}:when={}", place.call, place.nth);
+    strace(&["-o", "/dev/null", "-e", &inject], command)
 }

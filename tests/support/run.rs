@@ -93,7 +93,8 @@ impl Run {
     pub fn run(mut self) -> Ran {
         self.command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.command.get_program()));
+        let mut child =
+            self.command.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.command.get_program().display()));
         let feeder = self.stdin.map(|bytes| {
             let mut pipe = child.stdin.take().unwrap();
             // A tool may stop reading: that is for its exit code to say.

@@ -1,0 +1,31 @@
+//! Where this process runs: only records from here may be probed, signalled or recovered.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// A machine, its boot and the pid namespace: what a pid needs beside it to mean anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Here {
+    /// The host's name, for people.
+    pub host: String,
+    /// `/etc/machine-id`; empty where there is none.
+    pub machine_id: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The inode of `/proc/self/ns/pid`.
+    pub pid_ns: u64,
+}
+
+impl Here {
+    /// This process's own place.
+    #[must_use]
+    pub fn look() -> Self {
+        let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        Self {
+            host: line("/proc/sys/kernel/hostname"),
+            machine_id: line("/etc/machine-id"),
+            boot_id: line("/proc/sys/kernel/random/boot_id"),
+            pid_ns: fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino()),
+        }
+    }
+}

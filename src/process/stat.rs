@@ -1,0 +1,94 @@
+//! `/proc/PID/stat`, `proc_pid_stat(5)`.
+
+use std::fs;
+use std::path::Path;
+
+use super::Identity;
+
+/// What the kernel says of a process in one line.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    /// Field 1.
+    pub pid: i32,
+    /// Field 2, without its parentheses.
+    pub comm: String,
+    /// Field 3: `R`, `S`, `D`, `T`, `Z`…
+    pub state: char,
+    /// Field 4.
+    pub ppid: i32,
+    /// Field 5.
+    pub pgid: i32,
+    /// Field 6.
+    pub sid: i32,
+    /// Fields 14 and 15: user and system time of its own, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Field 22: the start, in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Reads the line of process `pid`; `None` when there is none.
+    #[must_use]
+    pub fn read(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
+    }
+
+    /// The name may hold anything, parentheses and spaces included: the last `)` ends it.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let line = String::from_utf8_lossy(line);
+        let (head, tail) = line.rsplit_once(')')?;
+        let (pid, comm) = head.split_once(" (")?;
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        let id = |field: usize| fields.get(field - 3)?.parse::<i32>().ok();
+        Some(Self {
+            pid: pid.parse().ok()?,
+            comm: comm.to_owned(),
+            state: fields.first()?.chars().next()?,
+            ppid: id(4)?,
+            pgid: id(5)?,
+            sid: id(6)?,
+            cpu_ticks: number(14)? + number(15)?,
+            start_ticks: number(22)?,
+        })
+    }
+
+    /// The process as it is named in records.
+    #[must_use]
+    pub const fn identity(&self) -> Identity {
+        Identity { pid: self.pid, start_ticks: self.start_ticks }
+    }
+
+    /// Ended, and only waiting to be reaped.
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Every process of this pid namespace, as far as `/proc` shows it; the dead ones too.
+#[must_use]
+pub fn all() -> Vec<Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(Stat::read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_newlines_is_no_trap() {
+        let line = b"42 (a) R 1 (x\n) S 1 42 42 0 -1 4194560 1 0 0 0 7 5 0 0 20 0 1 0 123456 1 1\n";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.pid, stat.state, stat.ppid, stat.cpu_ticks, stat.start_ticks), (42, 'S', 1, 12, 123_456));
+        assert_eq!(stat.comm, "a) R 1 (x\n");
+    }
+
+    #[test]
+    fn this_process_is_among_all() {
+        let own = Identity::own();
+        assert!(all().iter().any(|stat| stat.identity() == own) && own.alive());
+    }
+}
