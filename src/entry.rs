@@ -63,12 +63,11 @@ impl Write for Out {
 
 /// Runs a tool as a program.
 #[must_use]
-#[must_use]
 pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
     let mut out = Out::new();
     let result = run(tool, std::env::args_os().collect(), &mut out);
-    let flush = out.flush();
-    let exit = match (result, flush) {
+    let written = out.flush();
+    let exit = match (result, written) {
         // `bgstatus | head`: a reader that has seen enough is no error.
         (_, _) if out.closed => Exit::Done,
         (Ok(exit), Ok(())) => exit,
