@@ -90,6 +90,37 @@ pub fn ioprio_set(class: u8, level: u8) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) }).map(drop)
 }
 
+/// Adds to this process's nice value.
+///
+/// # Errors
+/// `EACCES` where lowering it needs a privilege.
+pub fn nice(by: i32) -> io::Result<()> {
+    const WHO: libc::__priority_which_t = libc::PRIO_PROCESS;
+    nix::errno::Errno::clear();
+    // SAFETY: two integers; -1 is a value and an error, told apart by errno.
+    let now = unsafe { libc::getpriority(WHO, 0) };
+    if now == -1 && nix::errno::Errno::last_raw() != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: three integers.
+    checked(libc::c_long::from(unsafe { libc::setpriority(WHO, 0, now.saturating_add(by)) })).map(drop)
+}
+
+/// Ends this process without running anything of the program it was forked from.
+pub fn exit_now() -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(0) }
+}
+
+/// Lets a descriptor survive the next exec.
+///
+/// # Errors
+/// `EBADF`.
+pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: an integer; changes one flag of the descriptor.
+    checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })).map(drop)
+}
+
 /// Closes every descriptor from `first` to `last`, both included.
 ///
 /// # Errors
@@ -148,4 +179,13 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> io::Result<Vec<bool>
 #[must_use]
 pub fn pid() -> i32 {
     Pid::this().as_raw()
+}
+
+/// How many columns the terminal on standard output has.
+#[must_use]
+pub fn terminal_columns() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills the winsize behind a valid pointer.
+    let asked = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (asked == 0).then_some(usize::from(size.ws_col))
 }

@@ -1,1 +1,9 @@
-//! The tools, each as its options and a list of steps.
+//! The tools, each as its options and a list of steps. Only here is the environment read.
+
+pub mod bgcancel;
+pub mod bgrun;
+pub mod bgstatus;
+
+mod jobs;
+mod place;
+mod waiting;

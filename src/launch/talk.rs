@@ -1,0 +1,90 @@
+//! What launcher and supervisor say to each other, a line each over a socket pair.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Exit, Failure};
+use crate::record::{Record, line};
+
+/// What the supervisor answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// It holds this id. Whatever happens to it now, the launcher can tidy up.
+    Claimed(String, std::path::PathBuf),
+    /// The record is durable, the process waits at the gate.
+    Ready,
+    /// The command has been exec'd.
+    Started(Box<Record>),
+    /// Nothing is left.
+    Failed {
+        /// The code to end with.
+        code: u8,
+        /// One line.
+        message: String,
+        /// What can be done.
+        hint: Option<String>,
+    },
+}
+
+impl From<&Failure> for Answer {
+    fn from(failure: &Failure) -> Self {
+        Self::Failed { code: failure.exit.code(), message: failure.message.clone(), hint: failure.hint.clone() }
+    }
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct Talk(BufReader<File>);
+
+impl Talk {
+    /// Over a connected socket.
+    #[must_use]
+    pub fn new(socket: OwnedFd) -> Self {
+        Self(BufReader::new(File::from(socket)))
+    }
+
+    /// Says something.
+    ///
+    /// # Errors
+    /// `EPIPE` when the other is gone.
+    pub fn say(&mut self, what: &impl Serialize) -> io::Result<()> {
+        self.0.get_mut().write_all(&line(what))
+    }
+
+    /// Hears what the supervisor says; `None` when it is gone.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub fn hear(&mut self) -> io::Result<Option<Answer>> {
+        let mut said = String::new();
+        if self.0.read_line(&mut said)? == 0 { Ok(None) } else { Ok(Some(serde_json::from_str(&said)?)) }
+    }
+
+    /// Lets the other go on; the launcher's only word.
+    ///
+    /// # Errors
+    /// `EPIPE` when the supervisor is gone.
+    pub fn go(&mut self) -> io::Result<()> {
+        self.0.get_mut().write_all(b"\n")
+    }
+
+    /// Whether the launcher said to go on, rather than dying.
+    pub fn told_to_go(&mut self) -> bool {
+        let mut word = [0];
+        matches!(self.0.read(&mut word), Ok(1))
+    }
+}
+
+impl AsFd for Talk {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+/// A failure as the launcher was told of it.
+pub(super) fn failure(code: u8, message: String, hint: Option<String>) -> Failure {
+    Failure { exit: Exit::Status(code), message, hint }
+}

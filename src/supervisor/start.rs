@@ -1,0 +1,237 @@
+//! From a spec to a running command, or to nothing.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getppid};
+
+use super::signals::Signals;
+use crate::clock;
+use crate::exit::{Exit, Failure};
+use crate::launch::{Answer, Gated, LogPlace, Spec, Talk, job_environment};
+use crate::process::{Here, Identity};
+use crate::record::{Policy, Record, RunRecord, State, Supervisor, VERSION};
+use crate::state_dir::{Claim, Lock, RecordFile, StateDir, observe};
+use crate::sys;
+use crate::text::{Text, shown};
+
+/// A job whose command runs.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) dir: &'a StateDir,
+    pub(super) record: Record,
+    pub(super) file: RecordFile<'a>,
+    pub(super) lock: Lock,
+    pub(super) signals: Signals,
+    pub(super) command: Identity,
+    pub(super) began: Instant,
+    pub(super) oom_kills_before: Option<u64>,
+}
+
+fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Broken, format!("{what}: {error}"))
+}
+
+/// Starts the job, step by step; a step that fails takes back the ones before.
+pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk) -> Result<Job<'a>, Failure> {
+    let signals = prepare().map_err(|error| broken("cannot prepare the supervisor", error))?;
+    if let Some(chdir) = &spec.chdir {
+        std::env::set_current_dir(chdir)
+            .map_err(|error| broken(format!("cannot change to directory '{}'", shown(chdir)), error))?;
+    }
+    let oom_kills_before = super::verdict::machine_oom_kills();
+    let mut unique = unique_lock(spec, dir)?;
+    let mut log = LogFile::new(&spec.log)?;
+    let created = clock::now();
+    let claim = Claim::new(dir, &spec.name, &clock::stamp(&created), |id| log.claim(id))
+        .map_err(|error| broken(format!("cannot claim an id in '{}'", shown(dir.path())), log.blame(error)))?;
+    let Claim { id, lock } = claim;
+    let (log, log_path) = log.opened();
+    let _ = talk.say(&Answer::Claimed(id.clone(), log_path.clone()));
+    let mut file = RecordFile::new(dir, &id);
+
+    let withdraw = |file: &mut RecordFile<'_>, published: bool, failure: Failure| {
+        file.withdraw(published);
+        let _ = fs::remove_file(&log_path);
+        failure
+    };
+    let environment = || job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
+    let gated = match Gated::new(spec, &log, environment) {
+        Ok(gated) => gated,
+        Err(error) => {
+            let failure = withdraw(&mut file, false, broken("cannot fork", error));
+            let _ = lock.remove(dir);
+            return Err(failure);
+        }
+    };
+    let record = first_record(spec, &id, &log_path, &created, gated.identity);
+    if let Err(error) = file.publish(&record) {
+        gated.abandon();
+        let what = format!("cannot write the record of job '{id}' in '{}'", shown(dir.path()));
+        let failure = withdraw(&mut file, error.kind() != ErrorKind::AlreadyExists, broken(what, error));
+        let _ = lock.remove(dir);
+        return Err(failure);
+    }
+    // From here on another `--unique` sees this job.
+    drop(unique.take());
+    let command = gated.identity;
+    let began = Instant::now();
+    // A cancel that came before the gate opens is heard: the command never runs.
+    let started = if agreed(talk, &signals) && dir.cancel_request(&id).is_none() {
+        gated.open().map_err(|refused| refused.failure(spec))
+    } else {
+        gated.abandon();
+        Err(Failure::new(Exit::Broken, "the launch was called off"))
+    };
+    if let Err(failure) = started {
+        let failure = withdraw(&mut file, true, failure);
+        let _ = lock.remove(dir);
+        return Err(failure);
+    }
+    Ok(Job { dir, record, file, lock, signals, command, began, oom_kills_before })
+}
+
+/// Lets go of the caller's terminal and pipes, and becomes the parent of what its command leaves behind.
+fn prepare() -> io::Result<Signals> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    // Started from inside a job it has inherited a raised score; it must outlive what it watches.
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
+    Signals::new()
+}
+
+/// Waits for the launcher's word; SIGTERM calls the launch off.
+fn agreed(talk: &mut Talk, signals: &Signals) -> bool {
+    if talk.say(&Answer::Ready).is_err() {
+        return false;
+    }
+    loop {
+        match sys::readable(&[talk.as_fd(), signals.as_fd()], -1).as_deref() {
+            Ok([true, _]) => return talk.told_to_go(),
+            Ok([_, true]) if signals.drain().is_some() => return false,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// With `--unique`: the directory's lock, from the look to the publication, so that of two only one finds no live job.
+fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, Failure> {
+    if !spec.unique {
+        return Ok(None);
+    }
+    let cannot = |error: io::Error| broken(format!("cannot look for a live job in '{}'", shown(dir.path())), error);
+    // A description of its own: unlocked when it is closed, whoever else holds the directory open.
+    let locked = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&dir.as_fd()))).map_err(cannot)?;
+    fs2::FileExt::lock_exclusive(&locked).map_err(cannot)?;
+    let here = Here::look();
+    let listing = dir.list().map_err(cannot)?;
+    for id in crate::state_dir::Listing::of_name(&listing.locks, &spec.name) {
+        let live = match observe(dir, id, &here) {
+            Ok(Some(seen)) => seen.is_live(),
+            // Being launched this instant; or a record that only a later version can judge.
+            Ok(None) | Err(_) => dir.is_supervised(id).unwrap_or(true),
+        };
+        if live {
+            return Err(Failure::new(Exit::NotNow, format!("a job named '{}' is live: {id}", spec.name)));
+        }
+    }
+    Ok(Some(locked))
+}
+
+/// The log, claimed together with the id.
+struct LogFile {
+    place: LogPlace,
+    file: Option<(File, PathBuf)>,
+    wrong: Option<PathBuf>,
+}
+
+impl LogFile {
+    fn new(place: &LogPlace) -> Result<Self, Failure> {
+        if let LogPlace::Directory(dir) = place
+            && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir)
+        {
+            return Err(broken(format!("cannot make the log directory '{}'", shown(dir)), error));
+        }
+        Ok(Self { place: place.clone(), file: None, wrong: None })
+    }
+
+    /// Makes the log of this id; `false` when a file of that name is there, whosesoever it is.
+    fn claim(&mut self, id: &str) -> io::Result<bool> {
+        let (path, given) = match &self.place {
+            LogPlace::Directory(dir) => (dir.join(format!("{id}.log")), false),
+            LogPlace::File(path) => (path.clone(), true),
+        };
+        match new_log(&path) {
+            Ok(file) => {
+                self.file = Some((file, path));
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && !given => Ok(false),
+            Err(error) => {
+                self.wrong = Some(path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Says which file it was, where it was the log.
+    fn blame(&self, error: io::Error) -> io::Error {
+        match &self.wrong {
+            Some(path) => io::Error::other(format!("cannot make the log '{}': {error}", shown(path))),
+            None => error,
+        }
+    }
+
+    fn opened(self) -> (File, PathBuf) {
+        self.file.expect("a claim succeeds only with its log made")
+    }
+}
+
+fn new_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY).open(path)
+}
+
+fn first_record(spec: &Spec, id: &str, log: &Path, created: &jiff::Zoned, command: Identity) -> Record {
+    let here = Here::look();
+    let own = Identity::own();
+    let started = clock::rfc3339(&clock::now());
+    Record {
+        version: VERSION,
+        id: id.to_owned(),
+        name: spec.name.clone(),
+        state: State::Running,
+        cmd: spec.cmd.clone(),
+        cwd: std::env::current_dir().ok().map(Text::from),
+        env: spec.env.clone(),
+        env_secret: spec.env_secret.clone(),
+        log: log.into(),
+        user: crate::user::name(nix::unistd::geteuid().as_raw()),
+        host: here.host,
+        machine_id: here.machine_id,
+        boot_id: here.boot_id,
+        pid_ns: here.pid_ns,
+        key: spec.key.clone(),
+        parent: spec.parent.clone(),
+        isolation: "session".into(),
+        cgroup: crate::process::cgroup(command.pid),
+        supervisor: Some(Supervisor { identity: own, reaper: getppid().as_raw() }),
+        pid: Some(command.pid),
+        pgid: Some(command.pid),
+        sid: Some(command.pid),
+        start_ticks: Some(command.start_ticks),
+        created: clock::rfc3339(created),
+        started: Some(started.clone()),
+        run: 1,
+        runs: vec![RunRecord { n: 1, started: Some(started), ..RunRecord::default() }],
+        policy: Policy { grace_s: spec.grace_s, ..Policy::default() },
+        ..Record::default()
+    }
+}
