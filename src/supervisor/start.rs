@@ -29,7 +29,6 @@ pub(super) struct Job<'a> {
     pub(super) signals: Signals,
     pub(super) command: Identity,
     pub(super) began: Instant,
-    pub(super) oom_kills_before: Option<u64>,
 }
 
 fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
@@ -43,7 +42,6 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk) -> Resu
         std::env::set_current_dir(chdir)
             .map_err(|error| broken(format!("cannot change to directory '{}'", shown(chdir)), error))?;
     }
-    let oom_kills_before = super::verdict::machine_oom_kills();
     let mut unique = unique_lock(spec, dir)?;
     let mut log = LogFile::new(&spec.log)?;
     let created = clock::now();
@@ -92,7 +90,7 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk) -> Resu
         let _ = lock.remove(dir);
         return Err(failure);
     }
-    Ok(Job { dir, record, file, lock, signals, command, began, oom_kills_before })
+    Ok(Job { dir, record, file, lock, signals, command, began })
 }
 
 /// Lets go of the caller's terminal and pipes, and becomes the parent of what its command leaves behind.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::signals::Sender;
 use super::start::Job;
-use super::verdict::{Ending, write};
+use super::verdict::{Ending, machine_oom_kills, write};
 use crate::clock;
 use crate::process::{Family, Stopped, stop};
 use crate::record::{CancelRequest, Evidence};
@@ -21,6 +21,8 @@ pub(super) struct Reaping {
     pub(super) user_us: u64,
     pub(super) sys_us: u64,
     pub(super) max_rss_bytes: u64,
+    /// The machine's counter when the command was started.
+    pub(super) oom_kills_before: Option<u64>,
     /// No child is left at all.
     pub(super) alone: bool,
 }
@@ -52,8 +54,9 @@ impl Reaping {
 
 /// Watches the job to its end and writes the verdict.
 pub(super) fn watch(mut job: Job<'_>) {
-    let mut reaping = Reaping::default();
+    let mut reaping = Reaping { oom_kills_before: machine_oom_kills(), ..Reaping::default() };
     let mut stopping: Option<CancelRequest> = None;
+    let mut fresh = true;
     let family = Family { key: job.record.key.clone(), supervisor: Some(sys::pid()), known: vec![job.command] };
     loop {
         // What has ended is seen before what is asked: a job is cancelled only where the request came first.
@@ -61,6 +64,9 @@ pub(super) fn watch(mut job: Job<'_>) {
         if reaping.status.is_some() && (stopping.is_none() || family.members().is_empty()) {
             let left_running = if reaping.alone { 0 } else { family.members().len() };
             return write(job, &reaping, Ending { cancelled: stopping, left_running });
+        }
+        if std::mem::take(&mut fresh) {
+            sys::give_back_code();
         }
         if sys::readable(&[job.signals.as_fd()], -1).is_err() {
             continue;

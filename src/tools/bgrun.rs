@@ -160,7 +160,7 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
 /// 128 random bits in hexadecimal.
 fn random_key() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("cannot make the job's key: {error}"))?;
+    crate::sys::random(&mut bytes).context("cannot make the job's key")?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
