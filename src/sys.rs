@@ -132,16 +132,22 @@ pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
     checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })).map(drop)
 }
 
-/// Closes every descriptor from `first` to `last`, both included.
+/// Closes every descriptor above the standard three but these: a caller's pipes and locks, a jobserver, a terminal.
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.9.
-pub fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
-    if first > last {
-        return Ok(());
+pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept = kept.to_vec();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([RawFd::MAX]) {
+        if first < fd {
+            // SAFETY: the program is between a fork or an exec and its work: no value in it owns what is closed here.
+            checked(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = fd.saturating_add(1);
     }
-    // SAFETY: the caller owns no value whose descriptor lies in the range; see `launch::inherited`.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    Ok(())
 }
 
 /// Takes ownership of a descriptor that this process was started with, by its number.

@@ -3,8 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::start::Job;
-use super::watch::Reaping;
+use super::watch::{Job, Reaping};
 use crate::clock;
 use crate::record::{CancelRequest, End, Evidence, State, Usage};
 use crate::sys;

@@ -1,18 +1,40 @@
 //! While the command runs: reap what ends, hear who wants it stopped.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::signals::Sender;
-use super::start::Job;
+use super::signals::{Sender, Signals};
 use super::verdict::{Ending, machine_oom_kills, write};
 use crate::clock;
-use crate::process::{Family, Stopped, stop};
-use crate::record::{CancelRequest, Evidence};
+use crate::process::{Family, Identity, Stopped, stop};
+use crate::record::{CancelRequest, Evidence, Record};
+use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys::{self, Reaped};
 
 /// A century: later than that is never, and `Instant` can hold it.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// A job whose command runs.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) dir: &'a StateDir,
+    pub(super) record: Record,
+    pub(super) file: RecordFile<'a>,
+    pub(super) lock: Lock,
+    pub(super) signals: Signals,
+    pub(super) command: Identity,
+    pub(super) began: Instant,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(dir: &'a StateDir, record: Record, lock: Lock) -> io::Result<Self> {
+        let signals = Signals::new()?;
+        let file = RecordFile::with_room(dir, &record);
+        let command = record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
+        Ok(Self { dir, record, file, lock, signals, command, began: Instant::now() })
+    }
+}
 
 /// What the reaped processes used so far, and how the command ended once it has.
 #[derive(Debug, Default)]
