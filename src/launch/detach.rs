@@ -31,8 +31,6 @@ pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateD
         let answer = talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))?;
         match answer {
             Some(Answer::Claimed(id, log)) => claimed = Some((id, log)),
-            // Should it be gone by now, the next answer says so.
-            Some(Answer::Ready) => drop(talk.go()),
             Some(Answer::Started(record)) => return Ok(*record),
             Some(Answer::Failed { code, message, hint }) => return Err(failure(code, message, hint).into()),
             None => {

@@ -5,14 +5,13 @@
 //!   two forks ──────────────▶  own session, locks a new id
 //!                              forks ───────────────────────────▶ own session, waits at the gate
 //!                              publishes the record
-//!            ◀── ready ──────
-//!   go ─────────────────────▶  opens the gate ──────────────────▶ exec
+//!   (lives? ) ◀────────────── opens the gate ──────────────────▶ exec
 //!                              executes itself
 //!            ◀── started ────  (or failed, and all is withdrawn)
 //! ```
 //!
-//! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before it said
-//! `go` (Ctrl-C, SIGKILL) leaves nothing either. The supervisor executes this program again while the command does the
+//! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before
+//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either. The supervisor executes this program again while the command does the
 //! same: from then on it has clean memory and its own mark in its environment.
 
 mod command;

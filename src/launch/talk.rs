@@ -1,7 +1,8 @@
-//! What launcher and supervisor say to each other, a line each over a socket pair.
+//! What a supervisor tells its launcher, a line each over a socket pair. The launcher has nothing to say: that it lives is
+//! its consent.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,6 @@ use crate::record::{Record, line};
 pub enum Answer {
     /// It holds this id. Whatever happens to it now, the launcher can tidy up.
     Claimed(String, std::path::PathBuf),
-    /// The record is durable, the process waits at the gate.
-    Ready,
     /// The command has been exec'd.
     Started(Box<Record>),
     /// Nothing is left.
@@ -35,7 +34,7 @@ impl From<&Failure> for Answer {
     }
 }
 
-/// One end of the conversation.
+/// One end of the socket pair.
 #[derive(Debug)]
 pub struct Talk(BufReader<File>);
 
@@ -61,20 +60,6 @@ impl Talk {
     pub fn hear(&mut self) -> io::Result<Option<Answer>> {
         let mut said = String::new();
         if self.0.read_line(&mut said)? == 0 { Ok(None) } else { Ok(Some(serde_json::from_str(&said)?)) }
-    }
-
-    /// Lets the other go on; the launcher's only word.
-    ///
-    /// # Errors
-    /// `EPIPE` when the supervisor is gone.
-    pub fn go(&mut self) -> io::Result<()> {
-        self.0.get_mut().write_all(b"\n")
-    }
-
-    /// Whether the launcher said to go on, rather than dying.
-    pub fn told_to_go(&mut self) -> bool {
-        let mut word = [0];
-        matches!(self.0.read(&mut word), Ok(1))
     }
 }
 
