@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -77,19 +78,17 @@ fn keep_only(fds: &[RawFd]) -> io::Result<()> {
 /// A [`Failure`] with the code for the caller.
 pub fn launch(spec: &Spec, dir: &StateDir) -> anyhow::Result<Record> {
     let mut talk = start_supervisor(spec, dir).map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
-    let mut claimed = None;
+    let mut tried = None;
     loop {
         let answer = talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))?;
         match answer {
-            Some(Answer::Claimed(id, log)) => claimed = Some((id, log)),
+            Some(Answer::Trying(id, log)) => tried = Some((id, log)),
             // Should it be gone by now, the next answer says so.
             Some(Answer::Ready) => drop(talk.go()),
             Some(Answer::Started(record)) => return Ok(*record),
             Some(Answer::Failed { code, message, hint }) => return Err(failure(code, message, hint).into()),
             None => {
-                if let Some((id, log)) = claimed {
-                    tidy_up(dir, &id, &log)?;
-                }
+                tidy_up(spec, dir, tried)?;
                 return Err(broken("the supervisor was killed while it started the job".into()).into());
             }
         }
@@ -102,14 +101,23 @@ fn broken(message: String) -> Failure {
 
 /// Removes what a supervisor left that was killed before it could say how the launch went: its gated child ends by
 /// itself, a command that was exec'd in the same instant is killed with all it started.
-fn tidy_up(dir: &StateDir, id: &str, log: &std::path::Path) -> anyhow::Result<()> {
-    let Some(lock) = Lock::take(dir, id)? else { return Ok(()) };
-    if let Ok(Some(record)) = dir.record(id) {
-        let family = Family { key: record.key.clone(), supervisor: None, known: record.process().into_iter().collect() };
-        stop(&|| family.members(), libc::SIGKILL, None, &mut Instant::now)?;
+fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> anyhow::Result<()> {
+    let own_log = fs::remove_file(spec.log.unclaimed(&spec.key)).is_err();
+    let Some((id, log)) = tried else { return Ok(()) };
+    let Some(lock) = Lock::take(dir, &id)? else { return Ok(()) };
+    match dir.record(&id) {
+        Ok(None) => {}
+        Ok(Some(record)) if record.key == spec.key => {
+            let family = Family { key: record.key.clone(), supervisor: None, known: record.process().into_iter().collect() };
+            stop(&|| family.members(), libc::SIGKILL, None, &mut Instant::now)?;
+        }
+        // A lost job's, which it found the id to be taken by.
+        Ok(Some(_)) | Err(_) => return Ok(()),
     }
-    RecordFile::new(dir, id).withdraw(true);
-    let _ = fs::remove_file(log);
+    RecordFile::new(dir, &id).withdraw(true);
+    if own_log {
+        let _ = fs::remove_file(log);
+    }
     Ok(lock.remove(dir)?)
 }
 

@@ -12,8 +12,8 @@ use crate::record::{Record, line};
 /// What the supervisor answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// It holds this id. Whatever happens to it now, the launcher can tidy up.
-    Claimed(String, std::path::PathBuf),
+    /// It is about to try this id with this log. Whatever happens to it now, the launcher can tidy up.
+    Trying(String, std::path::PathBuf),
     /// The record is durable, the process waits at the gate.
     Ready,
     /// The command has been exec'd.
