@@ -60,7 +60,15 @@ impl Talk {
     /// As `read(2)`.
     pub fn hear(&mut self) -> io::Result<Option<Answer>> {
         let mut said = String::new();
-        if self.0.read_line(&mut said)? == 0 { Ok(None) } else { Ok(Some(serde_json::from_str(&said)?)) }
+        match self.0.read_line(&mut said) {
+            Ok(0) => Ok(None),
+            // It died with our last word unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            // It died in the middle of a word.
+            Ok(_) if !said.ends_with('\n') => Ok(None),
+            Ok(_) => Ok(Some(serde_json::from_str(&said)?)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lets the other go on; the launcher's only word.
