@@ -7,7 +7,7 @@ use crate::support::{Jobs, until};
 
 /// In the order in which each one's first child is the next.
 const LAUNCHER: usize = 0;
-const LAST: usize = 3;
+const JOB: usize = 3;
 
 /// Launches `true` with this shot, and gives what is left to look at.
 fn launch(shot: Shot) -> (Jobs, Told) {
@@ -67,24 +67,40 @@ fn a_launcher_killed_at_any_call_leaves_all_or_nothing() {
     });
 }
 
+fn assert_nothing_after_failure(jobs: &Jobs, shot: Shot, told: &Told) {
+    assert_eq!(told.status.code(), Some(125), "{shot:?}: {told:?}");
+    assert!(told.stdout.is_empty() && told.stderr.lines().count() == 1, "{shot:?}: {told:?}");
+    jobs.assert_nothing(&format!("{shot:?} {told:?}"));
+}
+
 #[test]
-fn a_launcher_tidies_up_after_whoever_is_killed_at_any_call() {
-    for generation in LAUNCHER + 1..=LAST {
+fn a_launcher_tidies_up_after_a_supervisor_killed_at_any_call() {
+    for generation in LAUNCHER + 1..JOB {
         sweep(generation, |jobs, shot, told| {
             if told.status.success() {
                 assert_all(jobs, shot, told);
-                return;
+            } else {
+                assert_nothing_after_failure(jobs, shot, told);
             }
-            assert_eq!(told.status.code(), Some(125), "{shot:?}: {told:?}");
-            assert!(told.stdout.is_empty() && told.stderr.lines().count() == 1, "{shot:?}: {told:?}");
-            jobs.assert_nothing(&format!("{shot:?} {told:?}"));
         });
     }
 }
 
 #[test]
+fn only_a_command_that_was_executed_is_a_success() {
+    sweep(JOB, |jobs, shot, told| {
+        assert_eq!(told.status.success(), told.executed, "{shot:?}: {told:?}");
+        if told.executed {
+            assert_all(jobs, shot, told);
+        } else {
+            assert_nothing_after_failure(jobs, shot, told);
+        }
+    });
+}
+
+#[test]
 fn everybody_killed_at_once_leaves_nothing_that_misleads() {
-    for generation in LAUNCHER..=LAST {
+    for generation in LAUNCHER..=JOB {
         for shot in shots(generation, true) {
             let (jobs, told) = launch(shot);
             if !told.fired {

@@ -12,7 +12,7 @@ use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe
 
 use super::{OomScore, Spec};
 use crate::exit::{Exit, Failure};
-use crate::process::Identity;
+use crate::process::{Identity, Stat};
 use crate::sys;
 use crate::text::shown;
 
@@ -93,17 +93,19 @@ impl Gated {
         }
     }
 
-    /// Opens the gate and waits for the exec: only its success closes the report without a word.
+    /// Opens the gate and waits for the exec: it closes the report without a word, as does a SIGKILL before it.
     ///
     /// # Errors
     /// Why the command can't be run.
     pub fn open(self) -> Result<(), Refused> {
-        let Self { gate, mut report, .. } = self;
+        let Self { gate, mut report, identity } = self;
         let broken = |errno| Refused { step: Step::Prepare, errno };
         File::from(gate).write_all(b"\n").map_err(|e| broken(e.raw_os_error().unwrap_or(libc::EIO)))?;
         let mut said = Vec::new();
         report.read_to_end(&mut said).map_err(|e| broken(e.raw_os_error().unwrap_or(libc::EIO)))?;
         match said[..] {
+            // Nobody has reaped it, so that this is said of it dead or alive.
+            [] if Stat::read(identity.pid).is_none_or(|stat| stat.forked_only) => Err(broken(libc::ESRCH)),
             [] => Ok(()),
             [step, a, b, c, d] => {
                 let step = [Step::OomScore, Step::Nice, Step::Ionice, Step::Exec].into_iter().find(|s| *s as u8 == step);

@@ -10,7 +10,7 @@ pub mod wait;
 use std::path::PathBuf;
 
 pub use jobs::Jobs;
-pub use run::{Ran, Run, tool};
+pub use run::{Run, tool};
 pub use wait::{until, until_some};
 
 /// The repository's root.

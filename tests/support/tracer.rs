@@ -31,6 +31,8 @@ pub struct Shot {
 pub struct Told {
     /// Whether the process meant came that far.
     pub fired: bool,
+    /// Whether it had exec'd something by then.
+    pub executed: bool,
     /// How the program itself ended.
     pub status: ExitStatus,
     pub stdout: String,
@@ -52,6 +54,7 @@ struct Hunt {
     early: Vec<Pid>,
     status: Option<ExitStatus>,
     fired: bool,
+    executed: bool,
     outputs: [File; 2],
 }
 
@@ -63,6 +66,7 @@ struct Tracee {
     inside: bool,
     /// The program itself counts once it has been exec'd.
     counts: bool,
+    executed: bool,
 }
 
 impl Hunt {
@@ -85,7 +89,7 @@ impl Hunt {
         ptrace::seize(root, options).unwrap();
         kill(root, Signal::SIGCONT).unwrap();
         let tracees = HashMap::from([(root, Tracee::default())]);
-        Self { shot, root, tracees, early: Vec::new(), status: None, fired: false, outputs }
+        Self { shot, root, tracees, early: Vec::new(), status: None, fired: false, executed: false, outputs }
     }
 
     fn to_the_end(mut self) -> Told {
@@ -103,7 +107,7 @@ impl Hunt {
             file.read_to_string(&mut text).unwrap();
             text
         });
-        Told { fired: self.fired, status: self.status.unwrap(), stdout, stderr }
+        Told { fired: self.fired, executed: self.executed, status: self.status.unwrap(), stdout, stderr }
     }
 
     fn hear(&mut self, status: WaitStatus) {
@@ -116,7 +120,8 @@ impl Hunt {
             }
             WaitStatus::PtraceEvent(pid, _, event) => {
                 if event == libc::PTRACE_EVENT_EXEC {
-                    self.tracees.entry(pid).or_default().counts = true;
+                    let tracee = self.tracees.entry(pid).or_default();
+                    (tracee.counts, tracee.executed) = (true, true);
                 } else if event == libc::PTRACE_EVENT_STOP {
                     if !self.tracees.contains_key(&pid) {
                         self.early.push(pid);
@@ -152,7 +157,7 @@ impl Hunt {
         }
         tracee.calls += 1;
         if tracee.calls == self.shot.nth {
-            self.fired = true;
+            (self.fired, self.executed) = (true, tracee.executed);
             let whom: Vec<Pid> =
                 if self.shot.everybody { self.tracees.keys().chain(&self.early).copied().collect() } else { vec![pid] };
             for pid in whom {
