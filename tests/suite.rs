@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod kills;
+mod launch;
 mod support;

@@ -24,6 +24,9 @@ use crate::sys;
 
 /// How a supervisor is told what it is: `--supervisor=SPEC,TALK,DIR`, three descriptors.
 const FLAG: &str = "--supervisor=";
+/// How long a killed process may take to close its files: 5 s on a machine under load.
+const LAST_BREATHS: u32 = 500;
+const BREATH_MS: i32 = 10;
 
 /// What a supervisor was started with.
 #[derive(Debug)]
@@ -104,7 +107,7 @@ fn broken(message: String) -> Failure {
 fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> anyhow::Result<()> {
     let own_log = fs::remove_file(spec.log.unclaimed(&spec.key)).is_err();
     let Some((id, log)) = tried else { return Ok(()) };
-    let Some(lock) = Lock::take(dir, &id)? else { return Ok(()) };
+    let Some(lock) = take_from_the_dying(dir, &id)? else { return Ok(()) };
     match dir.record(&id) {
         Ok(None) => {}
         Ok(Some(record)) if record.key == spec.key => {
@@ -119,6 +122,19 @@ fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> any
         let _ = fs::remove_file(log);
     }
     Ok(lock.remove(dir)?)
+}
+
+/// The lock of a supervisor that was killed: it closes its files one by one, and the socket may go before the lock.
+fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
+    for _ in 0..LAST_BREATHS {
+        let held = dir.is_supervised(id)?;
+        let taken = Lock::take(dir, id)?;
+        if taken.is_some() || !held {
+            return Ok(taken);
+        }
+        sys::readable(&[], BREATH_MS)?;
+    }
+    Ok(None)
 }
 
 fn start_supervisor(spec: &Spec, dir: &StateDir) -> io::Result<Talk> {
