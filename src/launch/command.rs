@@ -3,13 +3,14 @@
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, setsid};
 
+use super::detach::keep_only;
 use super::{OomScore, Spec};
 use crate::exit::{Exit, Failure};
 use crate::process::{Identity, Stat};
@@ -40,6 +41,10 @@ pub struct Refused {
 }
 
 impl Refused {
+    fn of(step: Step, error: &io::Error) -> Self {
+        Self { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+
     /// The failure that bgrun ends with.
     #[must_use]
     pub fn failure(self, spec: &Spec) -> Failure {
@@ -80,8 +85,10 @@ impl Gated {
         let (report, told) = pipe2(OFlag::O_CLOEXEC)?;
         match sys::fork()? {
             ForkResult::Child => {
-                drop((gate, report));
-                let refused = become_command(spec, log, opened, environment);
+                // Close-on-exec isn't close-on-fork: the supervisor's lock mustn't be held here once that is dead.
+                let keep = [log.as_raw_fd(), opened.as_raw_fd(), told.as_raw_fd()];
+                let refused = keep_only(&keep).map_err(|error| Refused::of(Step::Prepare, &error));
+                let refused = refused.map_or_else(|r| r, |()| become_command(spec, log, opened, environment));
                 let errno = refused.errno.to_le_bytes();
                 let _ = File::from(told).write_all(&[&[refused.step as u8], &errno[..]].concat());
                 sys::exit_now()
@@ -100,9 +107,9 @@ impl Gated {
     pub fn open(self) -> Result<(), Refused> {
         let Self { gate, mut report, identity } = self;
         let broken = |errno| Refused { step: Step::Prepare, errno };
-        File::from(gate).write_all(b"\n").map_err(|e| broken(e.raw_os_error().unwrap_or(libc::EIO)))?;
+        File::from(gate).write_all(b"\n").map_err(|error| Refused::of(Step::Prepare, &error))?;
         let mut said = Vec::new();
-        report.read_to_end(&mut said).map_err(|e| broken(e.raw_os_error().unwrap_or(libc::EIO)))?;
+        report.read_to_end(&mut said).map_err(|error| Refused::of(Step::Prepare, &error))?;
         match said[..] {
             // Nobody has reaped it, so that this is said of it dead or alive.
             [] if Stat::read(identity.pid).is_none_or(|stat| stat.forked_only) => Err(broken(libc::ESRCH)),
@@ -128,11 +135,10 @@ fn become_command(spec: &Spec, log: &File, gate: OwnedFd, environment: impl FnOn
     }
 }
 
-/// What a process does before exec. The supervisor's lock isn't among its files: close-on-exec isn't close-on-fork, so
-/// everything but what it needs is closed first.
+/// What a process does before exec.
 fn prepare(spec: &Spec, log: &File, gate: OwnedFd) -> Result<(), Refused> {
     let at = |step: Step| move |error: Errno| Refused { step, errno: error as i32 };
-    let io_at = |step: Step| move |error: io::Error| Refused { step, errno: error.raw_os_error().unwrap_or(libc::EIO) };
+    let io_at = |step: Step| move |error: io::Error| Refused::of(step, &error);
     setsid().map_err(at(Step::Prepare))?;
     let null = File::open("/dev/null").map_err(io_at(Step::Prepare))?;
     dup2_stdin(&null).map_err(at(Step::Prepare))?;

@@ -62,8 +62,9 @@ impl Stage {
     }
 }
 
-/// Closes every other descriptor above the standard three: a jobserver's pipes, a caller's locks, a terminal.
-fn keep_only(fds: &[RawFd]) -> io::Result<()> {
+/// Closes every other descriptor above the standard three: a jobserver's pipes, a caller's locks, a terminal. Nothing that
+/// owns one of those may be dropped afterwards.
+pub(super) fn keep_only(fds: &[RawFd]) -> io::Result<()> {
     let mut kept = fds.to_vec();
     kept.sort_unstable();
     let mut first = 3;
