@@ -29,6 +29,11 @@ impl Jobs {
         self.tmp.path().join(name)
     }
 
+    /// Where those lie.
+    pub fn tmp(&self) -> &Path {
+        self.tmp.path()
+    }
+
     /// The jobs directory.
     pub fn dir(&self) -> PathBuf {
         self.path("jobs")
