@@ -53,6 +53,9 @@ impl Stage {
     }
 
     fn from_descriptors(spec: RawFd, talk: RawFd, dir: RawFd) -> io::Result<Self> {
+        if [spec, talk, dir].iter().any(|fd| *fd <= libc::STDERR_FILENO) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         keep_only(&[spec, talk, dir])?;
         let (spec, talk, dir) = (sys::inherited(spec)?, sys::inherited(talk)?, sys::inherited(dir)?);
         for fd in [&talk, &dir] {
