@@ -164,12 +164,20 @@ pub fn inherited(fd: RawFd) -> io::Result<File> {
 /// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own
 /// runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
 pub fn default_signals() {
-    // A handler doesn't outlive exec, an ignored signal does; nobody ignores those from SIGRTMIN on.
-    for signal in 1..32 {
-        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP refuse.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    for signal in 1..=libc::SIGRTMAX() {
+        default_signal(signal);
     }
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Gives one signal its default disposition.
+pub fn default_signal(signal: i32) {
+    const SET_BYTES: usize = 8;
+    // The kernel's `struct sigaction` is four words at most, and no word of SIG_DFL is set. The C library's `signal` would
+    // refuse the two that it keeps for itself, which a caller may have ignored all the same.
+    let default = [0_usize; 4];
+    // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP refuse.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<()>(), SET_BYTES) };
 }
 
 /// Ignores a signal; the disposition survives exec.

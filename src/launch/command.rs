@@ -12,7 +12,7 @@ use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe
 
 use super::{OomScore, Spec};
 use crate::exit::{Exit, Failure};
-use crate::process::Identity;
+use crate::process::{Identity, Stat};
 use crate::sys;
 use crate::text::{Text, shown};
 
@@ -40,6 +40,10 @@ pub struct Refused {
 }
 
 impl Refused {
+    fn of(step: Step, error: &io::Error) -> Self {
+        Self { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+
     /// The failure that bgrun ends with.
     #[must_use]
     pub fn failure(self, cmd: &[Text]) -> Failure {
@@ -80,13 +84,11 @@ impl Gated {
         let (report, told) = pipe2(OFlag::O_CLOEXEC)?;
         match sys::fork()? {
             ForkResult::Child => {
+                // Close-on-exec isn't close-on-fork: a lock held here would outlive a supervisor that is killed now.
                 let kept = [opened.as_raw_fd(), told.as_raw_fd(), log.as_raw_fd()];
                 std::mem::forget((gate, report));
-                // Close-on-exec isn't close-on-fork: a lock held here would outlive a supervisor that is killed now.
-                let refused = match sys::close_all_but(&kept) {
-                    Ok(()) => become_command(spec, log, opened, environment),
-                    Err(error) => Refused { step: Step::Prepare, errno: error.raw_os_error().unwrap_or(libc::EIO) },
-                };
+                let closed = sys::close_all_but(&kept).map_err(|error| Refused::of(Step::Prepare, &error));
+                let refused = closed.map_or_else(|refused| refused, |()| become_command(spec, log, opened, environment));
                 let errno = refused.errno.to_le_bytes();
                 let _ = File::from(told).write_all(&[&[refused.step as u8], &errno[..]].concat());
                 sys::exit_now()
@@ -113,27 +115,27 @@ impl Gated {
     }
 }
 
-/// Where a process says why it couldn't become the command; only the exec closes it without a word.
+/// Where a process says why it couldn't become the command. Exec closes it without a word, and so does a SIGKILL.
 #[derive(Debug)]
 pub struct Report(pub File);
 
 impl Report {
-    /// Waits for the exec.
+    /// Waits for the exec of the process `pid`, which nobody has reaped.
     ///
     /// # Errors
     /// Why the command can't be run.
-    pub fn read(mut self) -> Result<(), Refused> {
+    pub fn read(mut self, pid: i32) -> Result<(), Refused> {
         let mut said = Vec::new();
-        let read = self.0.read_to_end(&mut said);
-        match (read, &said[..]) {
-            (Ok(_), []) => Ok(()),
-            (Ok(_), &[step, a, b, c, d]) => {
+        self.0.read_to_end(&mut said).map_err(|error| Refused::of(Step::Prepare, &error))?;
+        let broken = |errno| Err(Refused { step: Step::Prepare, errno });
+        match said[..] {
+            [] if Stat::read(pid).is_none_or(|stat| stat.forked_only) => broken(libc::ESRCH),
+            [] => Ok(()),
+            [step, a, b, c, d] => {
                 let step = [Step::OomScore, Step::Nice, Step::Ionice, Step::Exec].into_iter().find(|s| *s as u8 == step);
                 Err(Refused { step: step.unwrap_or(Step::Prepare), errno: i32::from_le_bytes([a, b, c, d]) })
             }
-            (read, _) => {
-                Err(Refused { step: Step::Prepare, errno: read.err().and_then(|e| e.raw_os_error()).unwrap_or(libc::EIO) })
-            }
+            _ => broken(libc::EIO),
         }
     }
 }
@@ -148,7 +150,7 @@ fn become_command(spec: &Spec, log: &File, gate: OwnedFd, environment: impl FnOn
 /// What a process does before exec.
 fn prepare(spec: &Spec, log: &File, gate: OwnedFd) -> Result<(), Refused> {
     let at = |step: Step| move |error: Errno| Refused { step, errno: error as i32 };
-    let io_at = |step: Step| move |error: io::Error| Refused { step, errno: error.raw_os_error().unwrap_or(libc::EIO) };
+    let io_at = |step: Step| move |error: io::Error| Refused::of(step, &error);
     setsid().map_err(at(Step::Prepare))?;
     let null = File::open("/dev/null").map_err(io_at(Step::Prepare))?;
     dup2_stdin(&null).map_err(at(Step::Prepare))?;

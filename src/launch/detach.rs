@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -17,6 +18,10 @@ use crate::record::Record;
 use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys;
 
+/// How long a killed process may take to close its files: 5 s on a machine under load.
+const LAST_BREATHS: u32 = 500;
+const BREATH_MS: i32 = 10;
+
 /// Starts the job. When it returns the record, the command has been exec'd and the record is durable; on any failure no
 /// record, no process and no log is left. `supervise` lives the supervisor's life in a process of its own, which ends
 /// when it returns.
@@ -26,17 +31,15 @@ use crate::sys;
 pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateDir, Talk)) -> anyhow::Result<Record> {
     let started = start_supervisor(dir, |talk| supervise(spec, dir, talk));
     let mut talk = started.map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
-    let mut claimed = None;
+    let mut tried = None;
     loop {
         let answer = talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))?;
         match answer {
-            Some(Answer::Claimed(id, log)) => claimed = Some((id, log)),
+            Some(Answer::Trying(id, log)) => tried = Some((id, log)),
             Some(Answer::Started(record)) => return Ok(*record),
             Some(Answer::Failed { code, message, hint }) => return Err(failure(code, message, hint).into()),
             None => {
-                if let Some((id, log)) = claimed {
-                    tidy_up(dir, &id, &log)?;
-                }
+                tidy_up(spec, dir, tried)?;
                 return Err(broken("the supervisor was killed while it started the job".into()).into());
             }
         }
@@ -49,15 +52,37 @@ fn broken(message: String) -> Failure {
 
 /// Removes what a supervisor left that was killed before it could say how the launch went: its gated child ends by
 /// itself, a command that was exec'd in the same instant is killed with all it started.
-fn tidy_up(dir: &StateDir, id: &str, log: &std::path::Path) -> anyhow::Result<()> {
-    let Some(lock) = Lock::take(dir, id)? else { return Ok(()) };
-    if let Ok(Some(record)) = dir.record(id) {
-        let family = Family { key: record.key.clone(), supervisor: None, known: record.process().into_iter().collect() };
-        stop(&|| family.members(), libc::SIGKILL, None, &mut Instant::now)?;
+fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> anyhow::Result<()> {
+    let own_log = fs::remove_file(spec.log.unclaimed(&spec.key)).is_err();
+    let Some((id, log)) = tried else { return Ok(()) };
+    let Some(lock) = take_from_the_dying(dir, &id)? else { return Ok(()) };
+    match dir.record(&id) {
+        Ok(None) => {}
+        Ok(Some(record)) if record.key == spec.key => {
+            let family = Family { key: record.key.clone(), supervisor: None, known: record.process().into_iter().collect() };
+            stop(&|| family.members(), libc::SIGKILL, None, &mut Instant::now)?;
+        }
+        // A lost job's, which it found the id to be taken by.
+        Ok(Some(_)) | Err(_) => return Ok(()),
     }
-    RecordFile::new(dir, id).withdraw(true);
-    let _ = fs::remove_file(log);
+    RecordFile::new(dir, &id).withdraw(true);
+    if own_log {
+        let _ = fs::remove_file(log);
+    }
     Ok(lock.remove(dir)?)
+}
+
+/// The lock of a supervisor that was killed: it closes its files one by one, and the socket may go before the lock.
+fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
+    for _ in 0..LAST_BREATHS {
+        let held = dir.is_supervised(id)?;
+        let taken = Lock::take(dir, id)?;
+        if taken.is_some() || !held {
+            return Ok(taken);
+        }
+        sys::readable(&[], BREATH_MS)?;
+    }
+    Ok(None)
 }
 
 fn start_supervisor(dir: &StateDir, supervise: impl FnOnce(Talk)) -> io::Result<Talk> {

@@ -77,6 +77,24 @@ pub enum LogPlace {
     File(PathBuf),
 }
 
+impl LogPlace {
+    /// The log of job `id`.
+    #[must_use]
+    pub fn file(&self, id: &str) -> PathBuf {
+        match self {
+            Self::Directory(dir) => dir.join(format!("{id}.log")),
+            Self::File(path) => path.clone(),
+        }
+    }
+
+    /// The log before its id is sure, beside its place. It is there before the first id is tried and becomes the log by a
+    /// rename that replaces nothing, so that whoever tidies up knows whose the log is: this one's where this is gone.
+    #[must_use]
+    pub fn unclaimed(&self, key: &str) -> PathBuf {
+        self.file("").with_file_name(format!(".{key}.log"))
+    }
+}
+
 /// `/proc/PID/oom_score_adj`, -1000 to 1000.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum OomScore {

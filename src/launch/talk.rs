@@ -13,8 +13,8 @@ use crate::record::{Record, line};
 /// What the supervisor answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// It holds this id. Whatever happens to it now, the launcher can tidy up.
-    Claimed(String, std::path::PathBuf),
+    /// It is about to try this id with this log. Whatever happens to it now, the launcher can tidy up.
+    Trying(String, std::path::PathBuf),
     /// The command has been exec'd.
     Started(Box<Record>),
     /// Nothing is left.
@@ -59,7 +59,15 @@ impl Talk {
     /// As `read(2)`.
     pub fn hear(&mut self) -> io::Result<Option<Answer>> {
         let mut said = String::new();
-        if self.0.read_line(&mut said)? == 0 { Ok(None) } else { Ok(Some(serde_json::from_str(&said)?)) }
+        match self.0.read_line(&mut said) {
+            Ok(0) => Ok(None),
+            // It died with our last word unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            // It died in the middle of a word.
+            Ok(_) if !said.ends_with('\n') => Ok(None),
+            Ok(_) => Ok(Some(serde_json::from_str(&said)?)),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -23,20 +23,31 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims `NAME_STAMP`, or the first of `_2`, `_3`… that is free. `also_free` has a say, for files elsewhere that bear
-    /// the id (the log), and may claim them.
+    /// Claims `NAME_STAMP`, or the first of `_2`, `_3`… that is free. `trying` hears of each before anything is made;
+    /// `also_free` has a say, for files elsewhere that bear the id (the log), and may claim them.
     ///
     /// # Errors
     /// As `open(2)`.
-    pub fn new(dir: &StateDir, name: &str, stamp: &str, mut also_free: impl FnMut(&str) -> io::Result<bool>) -> io::Result<Self> {
+    pub fn new(
+        dir: &StateDir,
+        name: &str,
+        stamp: &str,
+        mut trying: impl FnMut(&str),
+        mut also_free: impl FnMut(&str) -> io::Result<bool>,
+    ) -> io::Result<Self> {
         let (stamp, first) = above(stamp, dir.high_water(name)?.as_deref());
         for suffix in first..first.saturating_add(MOST_IN_A_SECOND) {
             let id = if suffix == 1 { format!("{name}_{stamp}") } else { format!("{name}_{stamp}_{suffix}") };
+            trying(&id);
             let Some(lock) = Lock::create(dir, &id)? else { continue };
-            if !dir.has_record(&id)? && also_free(&id)? {
-                return Ok(Self { id, lock });
+            match dir.has_record(&id).and_then(|taken| Ok(!taken && also_free(&id)?)) {
+                Ok(true) => return Ok(Self { id, lock }),
+                Ok(false) => lock.remove(dir)?,
+                Err(error) => {
+                    let _ = lock.remove(dir);
+                    return Err(error);
+                }
             }
-            lock.remove(dir)?;
         }
         Err(io::Error::other("every id of this second is taken"))
     }

@@ -48,7 +48,8 @@ impl Stage {
     pub fn from_args(mut args: impl Iterator<Item = OsString>) -> Option<io::Result<Self>> {
         let first = args.nth(1)?;
         let number = first.to_str()?.strip_prefix(FLAG)?;
-        Some(number.parse().map_err(io::Error::other).and_then(Self::from_memory))
+        let number = number.parse().ok().filter(|fd| *fd > libc::STDERR_FILENO).ok_or(io::ErrorKind::InvalidInput.into());
+        Some(number.and_then(Self::from_memory))
     }
 
     fn from_memory(fd: RawFd) -> io::Result<Self> {

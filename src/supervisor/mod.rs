@@ -52,7 +52,7 @@ pub fn main(stage: Stage) -> ExitCode {
 fn resume(stage: Stage) {
     let Stage { dir, mut talk, opened } = stage;
     let start::Opened { record, lock, report } = opened;
-    match report.read() {
+    match report.read(record.pid.unwrap_or(0)) {
         Ok(()) => {
             let _ = talk.say(&Answer::Started(Box::new(record.clone())));
             drop(talk);

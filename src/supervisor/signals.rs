@@ -20,6 +20,8 @@ pub(super) struct Sender {
 impl Signals {
     /// Blocks the two and lets everything else through; the launcher has ignored what must not end us.
     pub(super) fn new() -> io::Result<Self> {
+        // Ignored, as a caller may have left it, it would let the kernel reap the command and throw its status away.
+        crate::sys::default_signal(libc::SIGCHLD);
         let mut listened = SigSet::empty();
         listened.add(Signal::SIGCHLD);
         listened.add(Signal::SIGTERM);

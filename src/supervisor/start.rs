@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::getppid;
 
 use super::signals::Signals;
@@ -38,13 +40,14 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<Open
             .map_err(|error| broken(format!("cannot change to directory '{}'", shown(chdir)), error))?;
     }
     let mut unique = unique_lock(spec, dir)?;
-    let mut log = LogFile::new(&spec.log)?;
+    let mut log = LogFile::new(spec)?;
     let created = clock::now();
-    let claim = Claim::new(dir, &spec.name, &clock::stamp(&created), |id| log.claim(id))
-        .map_err(|error| broken(format!("cannot claim an id in '{}'", shown(dir.path())), log.blame(error)))?;
+    let trying = |id: &str| drop(talk.say(&Answer::Trying(id.to_owned(), spec.log.file(id))));
+    let claim = Claim::new(dir, &spec.name, &clock::stamp(&created), trying, |id| log.claim(id))
+        .map_err(|error| log.blame(error, |error| broken(format!("cannot claim an id in '{}'", shown(dir.path())), error)))?;
     let Claim { id, lock } = claim;
-    let (log, log_path) = log.opened();
-    let _ = talk.say(&Answer::Claimed(id.clone(), log_path.clone()));
+    let log_path = spec.log.file(&id);
+    let log = log.file;
     let mut file = RecordFile::new(dir, &id);
 
     let environment = || job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
@@ -127,52 +130,64 @@ fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, Failure> {
 }
 
 /// The log, claimed together with the id.
-struct LogFile {
-    place: LogPlace,
-    file: Option<(File, PathBuf)>,
-    wrong: Option<PathBuf>,
+struct LogFile<'a> {
+    spec: &'a Spec,
+    file: File,
+    refused: Option<PathBuf>,
 }
 
-impl LogFile {
-    fn new(place: &LogPlace) -> Result<Self, Failure> {
-        if let LogPlace::Directory(dir) = place
+impl<'a> LogFile<'a> {
+    /// Makes it under a name that is nobody else's, in its directory.
+    fn new(spec: &'a Spec) -> Result<Self, Failure> {
+        if let LogPlace::Directory(dir) = &spec.log
             && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir)
         {
             return Err(broken(format!("cannot make the log directory '{}'", shown(dir)), error));
         }
-        Ok(Self { place: place.clone(), file: None, wrong: None })
+        let made = new_log(&spec.log.unclaimed(&spec.key));
+        let file = made.map_err(|error| broken(cannot_make(&spec.log.file(&spec.name)), error))?;
+        Ok(Self { spec, file, refused: None })
     }
 
-    /// Makes the log of this id; `false` when a file of that name is there, whosesoever it is.
+    /// Makes it the log of this id; `false` when a file of that name is there, whosesoever it is.
     fn claim(&mut self, id: &str) -> io::Result<bool> {
-        let (path, given) = match &self.place {
-            LogPlace::Directory(dir) => (dir.join(format!("{id}.log")), false),
-            LogPlace::File(path) => (path.clone(), true),
-        };
-        match new_log(&path) {
-            Ok(file) => {
-                self.file = Some((file, path));
-                Ok(true)
+        let path = self.spec.log.file(id);
+        match self.rename(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && matches!(self.spec.log, LogPlace::Directory(_)) => {
+                Ok(false)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && !given => Ok(false),
             Err(error) => {
-                self.wrong = Some(path);
+                self.refused = Some(path);
                 Err(error)
             }
         }
     }
 
-    /// Says which file it was, where it was the log.
-    fn blame(&self, error: io::Error) -> io::Error {
-        match &self.wrong {
-            Some(path) => io::Error::other(format!("cannot make the log '{}': {error}", shown(path))),
-            None => error,
+    fn rename(&mut self, path: &Path) -> io::Result<()> {
+        let unclaimed = self.spec.log.unclaimed(&self.spec.key);
+        match renameat2(AT_FDCWD, &unclaimed, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+            // NFS and some others rename only over what is there.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                self.file = new_log(path)?;
+                fs::remove_file(unclaimed)
+            }
+            renamed => Ok(renamed?),
         }
     }
 
-    fn opened(self) -> (File, PathBuf) {
-        self.file.expect("a claim succeeds only with its log made")
+    /// Removes what wasn't claimed, and says which file it was that refused, where it was the log.
+    fn blame(&self, error: io::Error, otherwise: impl FnOnce(io::Error) -> Failure) -> Failure {
+        let _ = fs::remove_file(self.spec.log.unclaimed(&self.spec.key));
+        match &self.refused {
+            Some(path) => broken(cannot_make(path), error),
+            None => otherwise(error),
+        }
     }
+}
+
+fn cannot_make(log: &Path) -> String {
+    format!("cannot make the log '{}'", shown(log))
 }
 
 fn new_log(path: &Path) -> io::Result<File> {

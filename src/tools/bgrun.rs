@@ -93,7 +93,7 @@ pub struct Args {
     #[arg(long)]
     unsafe_lock: bool,
     /// The command and its arguments, executed as given, without a shell
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true, value_hint = clap::ValueHint::CommandWithArguments)]
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, value_hint = clap::ValueHint::CommandWithArguments)]
     cmd: Vec<OsString>,
 }
 

@@ -1,8 +1,9 @@
 //! Waiting for a job's end, by events: its supervisor's end, its own where it has no supervisor.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ impl Follow {
     /// Opens the log of a job.
     pub(crate) fn new(path: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("cannot read the log '{}'", shown(path));
-        let log = File::open(path).with_context(cannot)?;
+        let log = open_log(path).with_context(cannot)?;
         let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).with_context(cannot)?;
         changes.add_watch(path, AddWatchFlags::IN_MODIFY).with_context(cannot)?;
         Ok(Self { log, changes })
@@ -56,6 +57,12 @@ impl Follow {
             out.write_all(&block[..n])?;
         }
     }
+}
+
+/// Opens a job's log. A record may name anything as that: a FIFO must not hang us, nor a device go on for ever.
+pub(crate) fn open_log(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// What is waited for, and what may end the waiting before.

@@ -1,8 +1,6 @@
 //! `--log` and `--follow`: a job's output as it is.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,7 +11,7 @@ use crate::entry::Out;
 use crate::exit::Exit;
 use crate::state_dir::StateDir;
 use crate::text::shown;
-use crate::tools::waiting::{Follow, Wait, Waited, status_of};
+use crate::tools::waiting::{Follow, Wait, Waited, open_log, status_of};
 
 /// Prints the logs of these jobs, one after the other.
 pub(super) fn print(args: &Args, dir: &StateDir, rows: &[Row], out: &mut Out) -> anyhow::Result<Exit> {
@@ -38,11 +36,7 @@ pub(super) fn print(args: &Args, dir: &StateDir, rows: &[Row], out: &mut Out) ->
 
 fn copy(path: &Path, out: &mut Out) -> anyhow::Result<()> {
     let cannot = || format!("cannot read the log '{}'", shown(path));
-    // A record may name anything as its log; a FIFO must not hang us.
-    let mut file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).with_context(cannot)?;
-    if !file.metadata().with_context(cannot)?.is_file() {
-        return Err(io::Error::other("it is not a regular file")).with_context(cannot);
-    }
+    let mut file = open_log(path).with_context(cannot)?;
     let mut block = vec![0; 1 << 16];
     loop {
         let n = file.read(&mut block).with_context(cannot)?;
