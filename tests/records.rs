@@ -121,8 +121,11 @@ fn bgstatus_lists_all_of_version_1() {
     assert_eq!(job("bytes")["cmd"][1], json!({"base64": "Y2Fm6Q=="}));
     assert_eq!(job("running")["state"], "running", "another host's job is never called lost");
     assert!(job("running")["note"].as_str().unwrap().contains("gpu1"));
+    let by_hand = dir.path().join("later_20251129_120300.json");
+    fs::write(&by_hand, format!("{:#}\n", job("later"))).unwrap();
+    assert_eq!(status(dir.path()).args(["--json", "later"]).ok(), format!("{}\n", job("later")), "one object a line");
     let table = status(dir.path()).args(["-a", "-o", "name,cmd"]).ok();
-    assert!(table.contains(r"./fit 'caf\xe9' café"), "{table}");
+    assert!(table.contains(r"./fit caf\xe9 café"), "{table}");
 }
 
 /// The example in bgtools-record(5) is run as it stands there.
