@@ -3,5 +3,6 @@
 
 mod support;
 
+mod completions;
 mod drift;
 mod records;
