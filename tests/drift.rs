@@ -132,8 +132,11 @@ fn check_options(tool: &Public, wrong: &mut Vec<String>) {
         }
     }
     for (sub, flag) in page.mentioned() {
-        let known = by_sub.get(sub).is_some_and(|options| options.contains_key(&flag)) || own.contains_key(&flag);
-        if !known && !(everything.contains_key(&flag) && !by_sub.contains_key(sub)) {
+        let here = match by_sub.get(sub) {
+            Some(options) => options.contains_key(&flag) || own.contains_key(&flag),
+            None => everything.contains_key(&flag),
+        };
+        if !here {
             wrong.push(format!("{} {sub}: the page has {flag}, which isn't an option", tool.name));
         }
     }

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod architecture;
 mod completions;
 mod drift;
 mod records;

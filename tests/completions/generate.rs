@@ -1,5 +1,7 @@
 //! The completions: clap's own, and what clap can't know, the jobs that there are and where another command begins.
 
+use std::fmt::Write;
+
 use bgtools::record::State;
 use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -118,15 +120,15 @@ impl<'a> About<'a> {
         }
         let jobs = self.fill("'(__@FN@_jobs)'", " ");
         if self.positional(is_job) {
-            text += &format!("complete -c {name} -f -k -a {jobs}\n");
+            writeln!(text, "complete -c {name} -f -k -a {jobs}").unwrap();
         }
         for arg in self.command.get_opts().filter(|arg| is_job(arg)) {
             let long = arg.get_long().expect("an option has a long name");
-            text += &format!("complete -c {name} -l {long} -x -k -a {jobs}\n");
+            writeln!(text, "complete -c {name} -l {long} -x -k -a {jobs}").unwrap();
         }
         if self.runs_commands() {
             let skip = self.options(|_| true).join(" ");
-            text += &format!("complete -c {name} -x -a '(__fish_complete_subcommand -- {skip})'\n");
+            writeln!(text, "complete -c {name} -x -a '(__fish_complete_subcommand -- {skip})'").unwrap();
         }
         text
     }
