@@ -12,7 +12,6 @@ use crate::support::{Run, root};
 
 /// A page of the manual, by sections.
 struct Page {
-    path: PathBuf,
     lines: Vec<(Place, String)>,
 }
 
@@ -25,7 +24,10 @@ struct Place {
 
 impl Page {
     fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Self::parse(&fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+    }
+
+    fn parse(text: &str) -> Self {
         let mut place = Place::default();
         let mut lines = Vec::new();
         for line in text.lines() {
@@ -36,7 +38,7 @@ impl Page {
             }
             lines.push((place.clone(), line.to_owned()));
         }
-        Self { path: path.to_owned(), lines }
+        Self { lines }
     }
 
     fn sections(&self) -> Vec<&str> {
@@ -110,25 +112,24 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// A subcommand's options stand in the `.Ss` of its name, or outside any where several share them.
-fn check_options(tool: &Public, wrong: &mut Vec<String>) {
-    let page = Page::read(&tool.page());
-    let command = tool.command();
-    let own = options(&command);
-    let subs = subcommands(&command);
+fn drifted(name: &str, command: &Command, page: &Page) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let own = options(command);
+    let subs = subcommands(command);
     let by_sub: BTreeMap<&str, BTreeMap<String, bool>> = subs.iter().map(|sub| (sub.get_name(), options(sub))).collect();
     let mut everything = own.clone();
     everything.extend(by_sub.values().flatten().map(|(name, value)| (name.clone(), *value)));
 
     let explained = page.explained();
     let entry = |sub: &str, flag: &str| explained.iter().any(|(at, f, _)| f == flag && (*at == sub || !by_sub.contains_key(at)));
-    for name in by_sub.keys() {
-        if !page.lines.iter().any(|(place, _)| place.sub == *name) {
-            wrong.push(format!("{}: no .Ss {name} for that subcommand", tool.name));
+    for sub in by_sub.keys() {
+        if !page.lines.iter().any(|(place, _)| place.sub == *sub) {
+            wrong.push(format!("{name}: no .Ss {sub} for that subcommand"));
         }
     }
     for (sub, options) in by_sub.iter().map(|(sub, options)| (*sub, options)).chain([("", &own)]) {
         for flag in options.keys().filter(|flag| !entry(sub, flag)) {
-            wrong.push(format!("{} {sub}: {flag} has no entry in the page", tool.name));
+            wrong.push(format!("{name} {sub}: {flag} has no entry in the page"));
         }
     }
     for (sub, flag) in page.mentioned() {
@@ -137,24 +138,49 @@ fn check_options(tool: &Public, wrong: &mut Vec<String>) {
             None => everything.contains_key(&flag),
         };
         if !here {
-            wrong.push(format!("{} {sub}: the page has {flag}, which isn't an option", tool.name));
+            wrong.push(format!("{name} {sub}: the page has {flag}, which isn't an option"));
         }
     }
     for (sub, flag, with_value) in explained {
         let options = by_sub.get(sub).unwrap_or(&everything);
         if options.get(&flag).or(own.get(&flag)).is_some_and(|takes| *takes != with_value) {
-            wrong.push(format!("{} {sub}: the page is wrong on whether {flag} takes a value", tool.name));
+            wrong.push(format!("{name} {sub}: the page is wrong on whether {flag} takes a value"));
         }
     }
+    wrong
 }
 
 #[test]
 fn every_option_has_an_entry_and_every_entry_an_option() {
-    let mut wrong = Vec::new();
-    for tool in tools() {
-        check_options(&tool, &mut wrong);
-    }
+    let of = |tool: &Public| drifted(tool.name, &tool.command(), &Page::read(&tool.page()));
+    let wrong: Vec<String> = tools().iter().flat_map(of).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The check itself, on a tool with subcommands and a page with a mistake of each kind.
+#[test]
+fn each_kind_of_drift_is_seen() {
+    let option = |name: &'static str| Arg::new(name).long(name);
+    let sub = |name: &'static str| Command::new(name).arg(option("only")).arg(option("both"));
+    let shared = option("switch").short('s').action(ArgAction::SetTrue);
+    let command = Command::new("x").arg(shared).subcommand(sub("add")).subcommand(sub("show"));
+    let command = command.disable_help_flag(true).disable_help_subcommand(true);
+    let page = |text: &str| drifted("x", &command, &Page::parse(text));
+
+    let good = ".Sh DESCRIPTION\n.It Fl s , Fl -switch\n.It Fl -both Ar b\n.Ss add\n.It Fl -only Ar o\n.Ss show\n.It Fl -only Ar o\nSee\n.Fl -switch\n";
+    assert_eq!(page(good), Vec::<String>::new());
+    let cases = [
+        (good.replace(".It Fl s , Fl -switch\n", ".It Fl -switch\n"), "x : -s has no entry in the page"),
+        (good.replace(".Ss show\n.It Fl -only Ar o\n", ".Ss show\n"), "x show: --only has no entry in the page"),
+        (good.replace("See\n", ".It Fl -gone\n"), "x show: the page has --gone, which isn't an option"),
+        (good.replace(".Fl -switch\n", ".Ss add\n.Fl -gone\n"), "x add: the page has --gone, which isn't an option"),
+        (good.replace("Fl -switch\n.It", "Fl -switch Ar n\n.It"), "x : the page is wrong on whether --switch takes a value"),
+        (good.replace("Fl -both Ar b", "Fl -both"), "x : the page is wrong on whether --both takes a value"),
+        (good.replace(".Ss show\n", ""), "x: no .Ss show for that subcommand"),
+    ];
+    for (text, complaint) in cases {
+        assert!(page(&text).iter().any(|wrong| wrong == complaint), "{complaint}: {:?}", page(&text));
+    }
 }
 
 #[test]
@@ -258,7 +284,6 @@ fn references_between_the_pages_hold() {
     let ours = |name: &str| name.starts_with("bg") || planned.iter().any(|page| page.starts_with(name));
     for path in pages() {
         let page = Page::read(&path);
-        assert!(page.path.is_file());
         for line in page.lines.iter().filter_map(|(_, line)| line.strip_prefix(".Xr ")) {
             let words: Vec<&str> = line.split_whitespace().collect();
             let file = format!("{}.{}", words[0], words[1]);
@@ -358,7 +383,9 @@ mod format {
 
     fn check(sub: &str, values: &[Value]) {
         let mut stored = BTreeSet::new();
-        values.iter().for_each(|value| fields("", value, &mut stored));
+        for value in values {
+            fields("", value, &mut stored);
+        }
         let documented = documented(sub);
         let missing: Vec<_> = stored.difference(&documented).collect();
         let invented: Vec<_> = documented.difference(&stored).collect();
