@@ -349,7 +349,7 @@ fn help_and_version_are_answered_on_standard_output() {
 
 mod format {
     use super::{BTreeSet, Page, root};
-    use crate::records::{full_progress, full_records, full_request};
+    use crate::formats::{full_progress, full_records, full_request};
     use serde_json::Value;
 
     /// What is documented elsewhere on the page, or is data of the user's.

@@ -6,4 +6,4 @@ mod support;
 mod architecture;
 mod completions;
 mod drift;
-mod records;
+mod formats;
