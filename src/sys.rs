@@ -106,6 +106,17 @@ pub fn nice(by: i32) -> io::Result<()> {
     checked(libc::c_long::from(unsafe { libc::setpriority(WHO, 0, now.saturating_add(by)) })).map(drop)
 }
 
+/// Fills a buffer with random bytes, `getrandom(2)`.
+///
+/// # Errors
+/// `ENOSYS` before Linux 3.17.
+pub fn random(bytes: &mut [u8]) -> io::Result<()> {
+    // SAFETY: a writable buffer and its length; up to 256 bytes are given whole.
+    let given =
+        checked(libc::c_long::try_from(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) }).unwrap_or(-1))?;
+    if usize::try_from(given).is_ok_and(|given| given == bytes.len()) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
 /// Ends this process without running anything of the program it was forked from.
 pub fn exit_now() -> ! {
     // SAFETY: ends the process.
@@ -121,16 +132,22 @@ pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
     checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })).map(drop)
 }
 
-/// Closes every descriptor from `first` to `last`, both included.
+/// Closes every descriptor above the standard three but these: a caller's pipes and locks, a jobserver, a terminal.
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.9.
-pub fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
-    if first > last {
-        return Ok(());
+pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept = kept.to_vec();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([RawFd::MAX]) {
+        if first < fd {
+            // SAFETY: the program is between a fork or an exec and its work: no value in it owns what is closed here.
+            checked(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = fd.saturating_add(1);
     }
-    // SAFETY: the caller owns no value whose descriptor lies in the range; see `launch::inherited`.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    Ok(())
 }
 
 /// Takes ownership of a descriptor that this process was started with, by its number.
@@ -147,7 +164,8 @@ pub fn inherited(fd: RawFd) -> io::Result<File> {
 /// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own
 /// runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
 pub fn default_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
+    // A handler doesn't outlive exec, an ignored signal does; nobody ignores those from SIGRTMIN on.
+    for signal in 1..32 {
         // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP refuse.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
@@ -188,4 +206,23 @@ pub fn terminal_columns() -> Option<usize> {
     // SAFETY: TIOCGWINSZ fills the winsize behind a valid pointer.
     let asked = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
     (asked == 0).then_some(usize::from(size.ws_col))
+}
+
+/// Takes this program's code and constants out of its memory; what is needed again comes back from the page cache, a page
+/// at a time. A process that waits for days then holds a tenth of what its start has touched.
+pub fn give_back_code() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [range, mode, offset, _, inode, ..] = fields[..] else { continue };
+        // Only what can't have been written since it was mapped: code, and the constants before it. What the loader wrote
+        // and then protected is readable as well, but not at the start of the file.
+        let clean = mode == "r-xp" || (mode == "r--p" && offset.bytes().all(|b| b == b'0'));
+        let bounds = range.split_once('-').map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
+        if let (true, true, Some((Ok(start), Ok(end)))) = (clean, inode != "0", bounds) {
+            // SAFETY: the kernel has just named the range as a private mapping of a file that was never writable here, so
+            // that dropping its pages loses nothing: each comes back from the file.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bgtools::launch::Stage;
+use bgtools::supervisor::Stage;
 use bgtools::{entry, supervisor, tools};
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use super::{OomScore, Spec};
 use crate::exit::{Exit, Failure};
 use crate::process::Identity;
 use crate::sys;
-use crate::text::shown;
+use crate::text::{Text, shown};
 
 /// What the process was doing when it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Refused {
 impl Refused {
     /// The failure that bgrun ends with.
     #[must_use]
-    pub fn failure(self, spec: &Spec) -> Failure {
+    pub fn failure(self, cmd: &[Text]) -> Failure {
         let why = Errno::from_raw(self.errno).desc();
         let of = |exit, what: String| Failure::new(exit, format!("{what}: {why}"));
         match self.step {
@@ -52,7 +52,7 @@ impl Refused {
             Step::Nice => of(Exit::Broken, "cannot set the nice value".into()),
             Step::Ionice => of(Exit::Broken, "cannot set the I/O class".into()),
             Step::Exec => {
-                let name = shown(spec.cmd.first().map_or(OsStr::new(""), |cmd| cmd.as_os_str()));
+                let name = shown(cmd.first().map_or(OsStr::new(""), Text::as_os_str));
                 let exit = if self.errno == libc::ENOENT { Exit::NotFound } else { Exit::CannotRun };
                 of(exit, format!("cannot run '{name}'"))
             }
@@ -80,8 +80,13 @@ impl Gated {
         let (report, told) = pipe2(OFlag::O_CLOEXEC)?;
         match sys::fork()? {
             ForkResult::Child => {
-                drop((gate, report));
-                let refused = become_command(spec, log, opened, environment);
+                let kept = [opened.as_raw_fd(), told.as_raw_fd(), log.as_raw_fd()];
+                std::mem::forget((gate, report));
+                // Close-on-exec isn't close-on-fork: a lock held here would outlive a supervisor that is killed now.
+                let refused = match sys::close_all_but(&kept) {
+                    Ok(()) => become_command(spec, log, opened, environment),
+                    Err(error) => Refused { step: Step::Prepare, errno: error.raw_os_error().unwrap_or(libc::EIO) },
+                };
                 let errno = refused.errno.to_le_bytes();
                 let _ = File::from(told).write_all(&[&[refused.step as u8], &errno[..]].concat());
                 sys::exit_now()
@@ -93,29 +98,43 @@ impl Gated {
         }
     }
 
-    /// Opens the gate and waits for the exec: only its success closes the report without a word.
+    /// Opens the gate. What comes of it is read from what is given back.
     ///
     /// # Errors
-    /// Why the command can't be run.
-    pub fn open(self) -> Result<(), Refused> {
-        let Self { gate, mut report, .. } = self;
-        let broken = |errno| Refused { step: Step::Prepare, errno };
-        File::from(gate).write_all(b"\n").map_err(|e| broken(e.raw_os_error().unwrap_or(libc::EIO)))?;
-        let mut said = Vec::new();
-        report.read_to_end(&mut said).map_err(|e| broken(e.raw_os_error().unwrap_or(libc::EIO)))?;
-        match said[..] {
-            [] => Ok(()),
-            [step, a, b, c, d] => {
-                let step = [Step::OomScore, Step::Nice, Step::Ionice, Step::Exec].into_iter().find(|s| *s as u8 == step);
-                Err(Refused { step: step.unwrap_or(Step::Prepare), errno: i32::from_le_bytes([a, b, c, d]) })
-            }
-            _ => Err(broken(libc::EIO)),
-        }
+    /// `EPIPE` when the process was killed while it waited.
+    pub fn open(self) -> io::Result<Report> {
+        File::from(self.gate).write_all(b"\n")?;
+        Ok(Report(self.report))
     }
 
     /// Closes the gate: the process ends without having been the command.
     pub fn abandon(self) {
         drop(self);
+    }
+}
+
+/// Where a process says why it couldn't become the command; only the exec closes it without a word.
+#[derive(Debug)]
+pub struct Report(pub File);
+
+impl Report {
+    /// Waits for the exec.
+    ///
+    /// # Errors
+    /// Why the command can't be run.
+    pub fn read(mut self) -> Result<(), Refused> {
+        let mut said = Vec::new();
+        let read = self.0.read_to_end(&mut said);
+        match (read, &said[..]) {
+            (Ok(_), []) => Ok(()),
+            (Ok(_), &[step, a, b, c, d]) => {
+                let step = [Step::OomScore, Step::Nice, Step::Ionice, Step::Exec].into_iter().find(|s| *s as u8 == step);
+                Err(Refused { step: step.unwrap_or(Step::Prepare), errno: i32::from_le_bytes([a, b, c, d]) })
+            }
+            (read, _) => {
+                Err(Refused { step: Step::Prepare, errno: read.err().and_then(|e| e.raw_os_error()).unwrap_or(libc::EIO) })
+            }
+        }
     }
 }
 
@@ -126,8 +145,7 @@ fn become_command(spec: &Spec, log: &File, gate: OwnedFd, environment: impl FnOn
     }
 }
 
-/// What a process does before exec. The supervisor's lock isn't among its files: close-on-exec isn't close-on-fork, so
-/// everything but what it needs is closed first.
+/// What a process does before exec.
 fn prepare(spec: &Spec, log: &File, gate: OwnedFd) -> Result<(), Refused> {
     let at = |step: Step| move |error: Errno| Refused { step, errno: error as i32 };
     let io_at = |step: Step| move |error: io::Error| Refused { step, errno: error.raw_os_error().unwrap_or(libc::EIO) };

@@ -1,82 +1,31 @@
 //! The launcher's half: start the supervisor outside the caller's session and hear how it went.
 
-use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::unistd::{ForkResult, execve, setsid};
+use nix::unistd::{ForkResult, setsid};
 
 use super::talk::failure;
 use super::{Answer, Spec, Talk};
 use crate::exit::{Exit, Failure};
-use crate::process::{Family, JOB_KEY, SUPERVISOR_MARK, stop};
+use crate::process::{Family, stop};
 use crate::record::Record;
 use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys;
 
-/// How a supervisor is told what it is: `--supervisor=SPEC,TALK,DIR`, three descriptors.
-const FLAG: &str = "--supervisor=";
-
-/// What a supervisor was started with.
-#[derive(Debug)]
-pub struct Stage {
-    /// What is to be started.
-    pub spec: Spec,
-    /// To the launcher.
-    pub talk: Talk,
-    /// The jobs directory.
-    pub dir: File,
-}
-
-impl Stage {
-    /// Whether this program was started as a supervisor, told from its first argument.
-    ///
-    /// # Errors
-    /// When somebody else than bgrun called it so.
-    pub fn from_args(mut args: impl Iterator<Item = OsString>) -> Option<io::Result<Self>> {
-        let first = args.nth(1)?;
-        let numbers = first.as_bytes().strip_prefix(FLAG.as_bytes())?;
-        let fds: Vec<RawFd> = String::from_utf8_lossy(numbers).split(',').filter_map(|n| n.parse().ok()).collect();
-        let [spec, talk, dir] = fds[..] else { return Some(Err(io::ErrorKind::InvalidInput.into())) };
-        Some(Self::from_descriptors(spec, talk, dir))
-    }
-
-    fn from_descriptors(spec: RawFd, talk: RawFd, dir: RawFd) -> io::Result<Self> {
-        keep_only(&[spec, talk, dir])?;
-        let (spec, talk, dir) = (sys::inherited(spec)?, sys::inherited(talk)?, sys::inherited(dir)?);
-        for fd in [&talk, &dir] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        }
-        Ok(Self { spec: serde_json::from_reader(io::BufReader::new(spec))?, talk: Talk::new(OwnedFd::from(talk)), dir })
-    }
-}
-
-/// Closes every other descriptor above the standard three: a jobserver's pipes, a caller's locks, a terminal.
-fn keep_only(fds: &[RawFd]) -> io::Result<()> {
-    let mut kept = fds.to_vec();
-    kept.sort_unstable();
-    let mut first = 3;
-    for fd in kept {
-        sys::close_range(first, fd - 1)?;
-        first = fd + 1;
-    }
-    sys::close_range(first, RawFd::MAX)
-}
-
 /// Starts the job. When it returns the record, the command has been exec'd and the record is durable; on any failure no
-/// record, no process and no log is left.
+/// record, no process and no log is left. `supervise` lives the supervisor's life in a process of its own, which ends
+/// when it returns.
 ///
 /// # Errors
 /// A [`Failure`] with the code for the caller.
-pub fn launch(spec: &Spec, dir: &StateDir) -> anyhow::Result<Record> {
-    let mut talk = start_supervisor(spec, dir).map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
+pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateDir, Talk)) -> anyhow::Result<Record> {
+    let started = start_supervisor(dir, |talk| supervise(spec, dir, talk));
+    let mut talk = started.map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
     let mut claimed = None;
     loop {
         let answer = talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))?;
@@ -113,57 +62,42 @@ fn tidy_up(dir: &StateDir, id: &str, log: &std::path::Path) -> anyhow::Result<()
     Ok(lock.remove(dir)?)
 }
 
-fn start_supervisor(spec: &Spec, dir: &StateDir) -> io::Result<Talk> {
-    let mut handed = File::from(memfd_create("bgrun-spec", MFdFlags::MFD_CLOEXEC)?);
-    handed.write_all(&serde_json::to_vec(spec)?)?;
-    handed.rewind()?;
+fn start_supervisor(dir: &StateDir, supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-
-    let numbers = format!("{FLAG}{},{},{}", handed.as_raw_fd(), theirs.as_raw_fd(), dir.file().as_raw_fd());
-    let argv = [CString::new("bgrun")?, CString::new(numbers)?, CString::new(spec.name.as_str())?];
-    let environment = supervisor_environment(&spec.key);
-
-    // A signal that comes between fork and exec must find neither default nor handler.
+    // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
     let forked = sys::fork();
     if let Ok(ForkResult::Child) = forked {
-        let refused = detach(&[handed.as_raw_fd(), theirs.as_raw_fd(), dir.file().as_raw_fd()], &argv, &environment);
-        let failed = broken(format!("cannot start the supervisor: {refused}"));
-        let _ = Talk::new(theirs).say(&Answer::from(&failed));
-        std::process::exit(0);
+        drop(ours);
+        let kept = [theirs.as_raw_fd(), dir.file().as_raw_fd()];
+        let mut talk = Talk::new(theirs);
+        match leave_the_caller(kept) {
+            Ok(()) => supervise(talk),
+            Err(error) => drop(talk.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
+        }
+        sys::exit_now();
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    if let ForkResult::Parent { child } = forked? {
-        // The first child ends at once: the supervisor is whoever's child orphans become here.
-        let _ = nix::sys::wait::waitpid(child, None);
-    }
+    forked?;
+    // The first child has ended by the time that the supervisor answers; nobody needs its status.
     Ok(Talk::new(ours))
 }
 
-/// In the child: a session of its own, one more fork so that the supervisor never leads it, then this program again.
-fn detach(keep: &[RawFd], argv: &[CString], environment: &[CString]) -> io::Error {
-    let go = || -> io::Result<()> {
-        setsid()?;
-        if let ForkResult::Parent { .. } = sys::fork()? {
-            sys::exit_now();
-        }
-        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGTSTP] {
-            sys::ignore(signal);
-        }
-        for fd in keep {
-            sys::keep_on_exec(*fd)?;
-        }
-        execve(c"/proc/self/exe", argv, environment)?;
-        Ok(())
-    };
-    go().err().unwrap_or_else(|| io::ErrorKind::Other.into())
-}
-
-/// The caller's environment with the supervisor's mark, and without that of the job it may be started in.
-fn supervisor_environment(key: &str) -> Vec<CString> {
-    let entry = |name: &OsStr, value: &OsStr| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok();
-    let inherited = std::env::vars_os().filter(|(name, _)| name != JOB_KEY && name != SUPERVISOR_MARK);
-    let mark = entry(SUPERVISOR_MARK.as_ref(), key.as_ref());
-    mark.into_iter().chain(inherited.filter_map(|(name, value)| entry(&name, &value))).collect()
+/// In the child: a session of its own, one more fork so that it never leads it, and none of the caller's files. Its
+/// parent from here on is whoever inherits orphans here.
+fn leave_the_caller(kept: [RawFd; 2]) -> io::Result<()> {
+    setsid()?;
+    if let ForkResult::Parent { .. } = sys::fork()? {
+        sys::exit_now();
+    }
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGTSTP] {
+        sys::ignore(signal);
+    }
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    drop(null);
+    sys::close_all_but(&kept)
 }

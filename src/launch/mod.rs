@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! bgrun (launcher)            supervisor                        the job's process
-//!   spec in a memfd ──exec──▶  own session, locks a new id
+//!   two forks ──────────────▶  own session, locks a new id
 //!                              forks ───────────────────────────▶ own session, waits at the gate
 //!                              publishes the record
 //!            ◀── ready ──────
 //!   go ─────────────────────▶  opens the gate ──────────────────▶ exec
+//!                              executes itself
 //!            ◀── started ────  (or failed, and all is withdrawn)
 //! ```
 //!
 //! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before it said
-//! `go` (Ctrl-C, SIGKILL) leaves nothing either. The supervisor is this program executed again, so that it starts with
-//! clean memory and its own mark in its environment.
+//! `go` (Ctrl-C, SIGKILL) leaves nothing either. The supervisor executes this program again while the command does the
+//! same: from then on it has clean memory and its own mark in its environment.
 
 mod command;
 mod detach;
 mod environment;
 mod talk;
 
-pub use command::{Gated, Refused, Step};
-pub use detach::{Stage, launch};
+pub use command::{Gated, Refused, Report, Step};
+pub use detach::launch;
 pub use environment::job_environment;
 pub use talk::{Answer, Talk};
 

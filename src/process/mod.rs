@@ -15,6 +15,8 @@ pub use here::Here;
 pub use stat::{Stat, all};
 pub use stop::{Stopped, Survivor, stop};
 
+use std::io::Read;
+
 use serde::{Deserialize, Serialize};
 
 /// A process of this boot and pid namespace.
@@ -26,10 +28,17 @@ pub struct Identity {
     pub start_ticks: u64,
 }
 
+/// A small file of `/proc`, in one read where std's buffers, which trust the size 0 that these files claim, take seven.
+pub(crate) fn proc_file(path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    std::fs::File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// The control group of process `pid`: its path in the unified hierarchy, or in systemd's own where that one is bare.
 #[must_use]
 pub fn cgroup(pid: i32) -> Option<String> {
-    let lines = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let lines = String::from_utf8(proc_file(&format!("/proc/{pid}/cgroup"))?).ok()?;
     let path = |prefix: &str| lines.lines().find_map(|line| line.split_once(prefix).filter(|(n, _)| !n.contains(':')));
     let unified = path("::").map(|(_, path)| path);
     let systemd = path(":name=systemd:").map(|(_, path)| path);

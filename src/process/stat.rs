@@ -1,7 +1,6 @@
 //! `/proc/PID/stat`, `proc_pid_stat(5)`.
 
 use std::fs;
-use std::path::Path;
 
 use super::Identity;
 
@@ -30,7 +29,7 @@ impl Stat {
     /// Reads the line of process `pid`; `None` when there is none.
     #[must_use]
     pub fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
+        Self::parse(&super::proc_file(&format!("/proc/{pid}/stat"))?)
     }
 
     /// The name may hold anything, parentheses and spaces included: the last `)` ends it.

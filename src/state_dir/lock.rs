@@ -59,12 +59,23 @@ impl Lock {
         Ok((set(&file)? && is_at_its_name(dir, &file, id)?).then(|| Self { file, id: id.to_owned() }))
     }
 
+    /// The lock of a program that executed itself: the same open file.
+    #[must_use]
+    pub fn resumed(file: File, id: &str) -> Self {
+        Self { file, id: id.to_owned() }
+    }
+
+    /// The file whose description holds the lock.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Removes the file and lets go: the job needs no supervisor any more.
     ///
     /// # Errors
     /// As `unlink(2)`; the lock is let go all the same.
     pub fn remove(self, dir: &StateDir) -> io::Result<()> {
-        debug_assert!(self.file.metadata().is_ok());
         remove(dir.as_fd(), &lock_name(&self.id))
     }
 }

@@ -75,6 +75,14 @@ impl StateDir {
         Self { dir, path }
     }
 
+    /// The same directory through a descriptor of its own.
+    ///
+    /// # Errors
+    /// As `dup(2)`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { dir: self.dir.try_clone()?, path: self.path.clone() })
+    }
+
     /// As it was named, absolute.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -30,16 +30,22 @@ impl<'a> RecordFile<'a> {
         Self { dir, id: id.to_owned(), spare: None }
     }
 
-    /// Publishes the first record; durable when it returns, with room for the next one set aside. A crash before that
-    /// leaves the whole record or none, and perhaps a temporary that the next launch of that id passes by.
+    /// For a record that is published: sets room aside for the next one, as far as there is any.
+    #[must_use]
+    pub fn with_room(dir: &'a StateDir, record: &Record) -> Self {
+        let mut file = Self::new(dir, &record.id);
+        let _ = file.set_aside(line(record).len());
+        file
+    }
+
+    /// Publishes the first record; durable when it returns. A crash before that leaves the whole record or none, and perhaps a temporary that the next launch of that id passes by.
     ///
     /// # Errors
     /// `EEXIST` when a record of that id is there: it is never replaced. Else as `write(2)`, `fdatasync(2)`, `rename(2)`.
     pub fn publish(&mut self, record: &Record) -> io::Result<()> {
         let bytes = line(record);
         self.set_aside(bytes.len())?;
-        self.write(&bytes, RenameFlags::RENAME_NOREPLACE)?;
-        self.set_aside(bytes.len())
+        self.write(&bytes, RenameFlags::RENAME_NOREPLACE)
     }
 
     /// Replaces the record; durable when it returns. After a failure the old one stands and a further try is welcome.

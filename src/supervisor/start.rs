@@ -5,31 +5,25 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getppid};
+use nix::unistd::getppid;
 
 use super::signals::Signals;
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::launch::{Answer, Gated, LogPlace, Spec, Talk, job_environment};
+use crate::launch::{Answer, Gated, LogPlace, Report, Spec, Talk, job_environment};
 use crate::process::{Here, Identity};
 use crate::record::{Policy, Record, RunRecord, State, Supervisor, VERSION};
 use crate::state_dir::{Claim, Lock, RecordFile, StateDir, observe};
 use crate::sys;
 use crate::text::{Text, shown};
 
-/// A job whose command runs.
+/// A job whose gate was opened.
 #[derive(Debug)]
-pub(super) struct Job<'a> {
-    pub(super) dir: &'a StateDir,
+pub(super) struct Opened {
     pub(super) record: Record,
-    pub(super) file: RecordFile<'a>,
     pub(super) lock: Lock,
-    pub(super) signals: Signals,
-    pub(super) command: Identity,
-    pub(super) began: Instant,
-    pub(super) oom_kills_before: Option<u64>,
+    pub(super) report: Report,
 }
 
 fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
@@ -37,13 +31,12 @@ fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failur
 }
 
 /// Starts the job, step by step; a step that fails takes back the ones before.
-pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk) -> Result<Job<'a>, Failure> {
+pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<Opened, Failure> {
     let signals = prepare().map_err(|error| broken("cannot prepare the supervisor", error))?;
     if let Some(chdir) = &spec.chdir {
         std::env::set_current_dir(chdir)
             .map_err(|error| broken(format!("cannot change to directory '{}'", shown(chdir)), error))?;
     }
-    let oom_kills_before = super::verdict::machine_oom_kills();
     let mut unique = unique_lock(spec, dir)?;
     let mut log = LogFile::new(&spec.log)?;
     let created = clock::now();
@@ -54,53 +47,50 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk) -> Resu
     let _ = talk.say(&Answer::Claimed(id.clone(), log_path.clone()));
     let mut file = RecordFile::new(dir, &id);
 
-    let withdraw = |file: &mut RecordFile<'_>, published: bool, failure: Failure| {
-        file.withdraw(published);
-        let _ = fs::remove_file(&log_path);
-        failure
-    };
     let environment = || job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
     let gated = match Gated::new(spec, &log, environment) {
         Ok(gated) => gated,
         Err(error) => {
-            let failure = withdraw(&mut file, false, broken("cannot fork", error));
+            let _ = fs::remove_file(&log_path);
             let _ = lock.remove(dir);
-            return Err(failure);
+            return Err(broken("cannot fork", error));
         }
     };
     let record = first_record(spec, &id, &log_path, &created, gated.identity);
     if let Err(error) = file.publish(&record) {
         gated.abandon();
-        let what = format!("cannot write the record of job '{id}' in '{}'", shown(dir.path()));
-        let failure = withdraw(&mut file, error.kind() != ErrorKind::AlreadyExists, broken(what, error));
+        file.withdraw(error.kind() != ErrorKind::AlreadyExists);
+        let _ = fs::remove_file(&log_path);
         let _ = lock.remove(dir);
-        return Err(failure);
+        return Err(broken(format!("cannot write the record of job '{id}' in '{}'", shown(dir.path())), error));
     }
     // From here on another `--unique` sees this job.
     drop(unique.take());
-    let command = gated.identity;
-    let began = Instant::now();
     // A cancel that came before the gate opens is heard: the command never runs.
-    let started = if agreed(talk, &signals) && dir.cancel_request(&id).is_none() {
-        gated.open().map_err(|refused| refused.failure(spec))
+    let opened = if agreed(talk, &signals) && dir.cancel_request(&id).is_none() {
+        gated.open().map_err(|error| broken("cannot open the gate", error))
     } else {
         gated.abandon();
         Err(Failure::new(Exit::Broken, "the launch was called off"))
     };
-    if let Err(failure) = started {
-        let failure = withdraw(&mut file, true, failure);
-        let _ = lock.remove(dir);
-        return Err(failure);
+    match opened {
+        Ok(report) => Ok(Opened { record, lock, report }),
+        Err(failure) => {
+            withdraw(dir, &record, lock);
+            Err(failure)
+        }
     }
-    Ok(Job { dir, record, file, lock, signals, command, began, oom_kills_before })
 }
 
-/// Lets go of the caller's terminal and pipes, and becomes the parent of what its command leaves behind.
+/// Takes back a published record: its command never ran.
+pub(super) fn withdraw(dir: &StateDir, record: &Record, lock: Lock) {
+    RecordFile::new(dir, &record.id).withdraw(true);
+    let _ = fs::remove_file(record.log.as_os_str());
+    let _ = lock.remove(dir);
+}
+
+/// Becomes the parent of what its command leaves behind.
 fn prepare() -> io::Result<Signals> {
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    dup2_stdin(&null)?;
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
     nix::sys::prctl::set_child_subreaper(true)?;
     // Started from inside a job it has inherited a raised score; it must outlive what it watches.
     let _ = fs::write("/proc/self/oom_score_adj", "0");

@@ -1,11 +1,9 @@
 //! The verdict: what ended the job, on what evidence, written however long the disk resists.
 
-use std::fs;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::start::Job;
-use super::watch::Reaping;
+use super::watch::{Job, Reaping};
 use crate::clock;
 use crate::record::{CancelRequest, End, Evidence, State, Usage};
 use crate::sys;
@@ -42,7 +40,7 @@ pub(super) fn write(mut job: Job<'_>, reaping: &Reaping, ending: Ending) {
 
 fn fill_in(job: &mut Job<'_>, reaping: &Reaping, ending: Ending) {
     let end = End::from_wait(reaping.status.unwrap_or_default());
-    let oom_kills = machine_oom_kills().zip(job.oom_kills_before).map(|(now, before)| now.saturating_sub(before));
+    let oom_kills = machine_oom_kills().zip(reaping.oom_kills_before).map(|(now, before)| now.saturating_sub(before));
     let ended = clock::rfc3339(&clock::now());
     let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
     let usage = Usage {
@@ -93,6 +91,6 @@ fn reason(end: End, cancelled: Option<&CancelRequest>, oom_kills: Option<u64>) -
 
 /// How often the kernel has killed a process for memory since boot, anywhere on this machine.
 pub(super) fn machine_oom_kills() -> Option<u64> {
-    let vmstat = fs::read_to_string("/proc/vmstat").ok()?;
+    let vmstat = String::from_utf8(crate::process::proc_file("/proc/vmstat")?).ok()?;
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }

@@ -1,18 +1,40 @@
 //! While the command runs: reap what ends, hear who wants it stopped.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::signals::Sender;
-use super::start::Job;
-use super::verdict::{Ending, write};
+use super::signals::{Sender, Signals};
+use super::verdict::{Ending, machine_oom_kills, write};
 use crate::clock;
-use crate::process::{Family, Stopped, stop};
-use crate::record::{CancelRequest, Evidence};
+use crate::process::{Family, Identity, Stopped, stop};
+use crate::record::{CancelRequest, Evidence, Record};
+use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys::{self, Reaped};
 
 /// A century: later than that is never, and `Instant` can hold it.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// A job whose command runs.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) dir: &'a StateDir,
+    pub(super) record: Record,
+    pub(super) file: RecordFile<'a>,
+    pub(super) lock: Lock,
+    pub(super) signals: Signals,
+    pub(super) command: Identity,
+    pub(super) began: Instant,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(dir: &'a StateDir, record: Record, lock: Lock) -> io::Result<Self> {
+        let signals = Signals::new()?;
+        let file = RecordFile::with_room(dir, &record);
+        let command = record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
+        Ok(Self { dir, record, file, lock, signals, command, began: Instant::now() })
+    }
+}
 
 /// What the reaped processes used so far, and how the command ended once it has.
 #[derive(Debug, Default)]
@@ -21,6 +43,8 @@ pub(super) struct Reaping {
     pub(super) user_us: u64,
     pub(super) sys_us: u64,
     pub(super) max_rss_bytes: u64,
+    /// The machine's counter when the command was started.
+    pub(super) oom_kills_before: Option<u64>,
     /// No child is left at all.
     pub(super) alone: bool,
 }
@@ -52,8 +76,9 @@ impl Reaping {
 
 /// Watches the job to its end and writes the verdict.
 pub(super) fn watch(mut job: Job<'_>) {
-    let mut reaping = Reaping::default();
+    let mut reaping = Reaping { oom_kills_before: machine_oom_kills(), ..Reaping::default() };
     let mut stopping: Option<CancelRequest> = None;
+    let mut fresh = true;
     let family = Family { key: job.record.key.clone(), supervisor: Some(sys::pid()), known: vec![job.command] };
     loop {
         // What has ended is seen before what is asked: a job is cancelled only where the request came first.
@@ -61,6 +86,9 @@ pub(super) fn watch(mut job: Job<'_>) {
         if reaping.status.is_some() && (stopping.is_none() || family.members().is_empty()) {
             let left_running = if reaping.alone { 0 } else { family.members().len() };
             return write(job, &reaping, Ending { cancelled: stopping, left_running });
+        }
+        if std::mem::take(&mut fresh) {
+            sys::give_back_code();
         }
         if sys::readable(&[job.signals.as_fd()], -1).is_err() {
             continue;

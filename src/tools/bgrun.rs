@@ -23,6 +23,7 @@ use crate::launch::{LogPlace, OomScore, Spec, launch};
 use crate::process::Here;
 use crate::record::{CancelRequest, Record, base_name, check_name, line};
 use crate::state_dir::{StateDir, observe};
+use crate::supervisor::supervise;
 use crate::text::{Text, shown};
 
 /// The tool as [`crate::entry::main`] runs it.
@@ -122,7 +123,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     let waiting = args.wait || args.follow;
     // Blocked from here on, read while waiting: a Ctrl-C that comes early cancels the job as well.
     let interrupts = waiting.then(interrupts).transpose().context("cannot listen to signals")?;
-    let record = launch(&spec, &dir)?;
+    let record = launch(&spec, &dir, supervise)?;
     announce(&args, out, &record);
     match interrupts {
         Some(interrupts) => wait(&args, out, &dir, &record, &interrupts),
@@ -160,7 +161,7 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
 /// 128 random bits in hexadecimal.
 fn random_key() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("cannot make the job's key: {error}"))?;
+    crate::sys::random(&mut bytes).context("cannot make the job's key")?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
