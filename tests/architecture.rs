@@ -33,14 +33,13 @@ const ROOMS: [(&str, &[&str]); 18] = [
 const EVERYTHING: &[&str] = &["*"];
 
 /// What only `tools` may do: read the environment, print, exit. Each exception has its reason.
-const TOUCHES_THE_WORLD: [(&str, &str, &str); 8] = [
+const TOUCHES_THE_WORLD: [(&str, &str, &str); 7] = [
     ("src/bin/bgrun.rs", "env::args", "its first argument tells whether it is a supervisor"),
     ("src/entry.rs", "env::args", "the one main parses the command line"),
     ("src/entry.rs", "io::stdout", "the one main owns the output"),
     ("src/entry.rs", "io::stderr", "the one main reports errors"),
-    ("src/launch/detach.rs", "env::vars", "a supervisor inherits its launcher's environment but for the marks"),
-    ("src/launch/detach.rs", "process::exit", "a forked child that couldn't become the supervisor"),
-    ("src/supervisor/start.rs", "env::vars", "a job inherits its supervisor's environment"),
+    ("src/supervisor/handover.rs", "env::vars", "a supervisor keeps its launcher's environment but for the marks"),
+    ("src/supervisor/start.rs", "env::vars", "a job inherits its caller's environment"),
     ("src/supervisor/start.rs", "env::current_dir", "the record says where the job runs"),
 ];
 
