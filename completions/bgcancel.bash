@@ -76,9 +76,10 @@ else
     complete -F _bgcancel -o bashdefault -o default bgcancel
 fi
 
-# Jobs by id and name, a word a line, from the directory that the command line means.
+# Offers the jobs whose id or name begins with $1, from the directory that the command line means. compgen -W would
+# expand the words, and a record can say anything: what the shell would not take as a plain word is left out.
 _bgcancel_jobs() {
-    local i word state id name dir=()
+    local i word state id name dir=() odd='*[]$`"\\(){}[<>&|;*?!#~=%^,:@+/[:space:]'\'']*'
     local -A seen=()
     for (( i = 1; i < COMP_CWORD; i++ )); do
         [[ ${COMP_WORDS[i]} == -- ]] && break
@@ -94,8 +95,9 @@ _bgcancel_jobs() {
             *) continue ;;
         esac
         for word in "$id" "$name"; do
-            [[ -n ${seen[$word]-} ]] || printf '%s\n' "$word"
-            seen[$word]=1
+            [[ $word == $odd || $word != "$1"* || -n ${seen[x$word]-} ]] && continue
+            seen[x$word]=1
+            COMPREPLY+=("$word")
         done
     done < <(bgstatus "${dir[@]}" -o state,id,name 2>/dev/null)
 }
@@ -103,6 +105,7 @@ _bgcancel_jobs() {
 # What the generated function can't know: the jobs there are, and where another command begins.
 _bgcancel_also() {
     local cur=$2 prev=$3 i
+    COMPREPLY=()
     if [[ $cur == = ]]; then
         prev=${COMP_WORDS[COMP_CWORD - 1]} cur=
     elif [[ $prev == = && COMP_CWORD -ge 2 ]]; then
@@ -114,7 +117,7 @@ _bgcancel_also() {
             return ;;
     esac
     if [[ $cur != -* ]]; then
-        COMPREPLY=( $(compgen -W "$(_bgcancel_jobs)" -- "$cur") )
+        _bgcancel_jobs "$cur"
         return
     fi
     _bgcancel "$@"

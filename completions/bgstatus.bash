@@ -72,9 +72,10 @@ else
     complete -F _bgstatus -o bashdefault -o default bgstatus
 fi
 
-# Jobs by id and name, a word a line, from the directory that the command line means.
+# Offers the jobs whose id or name begins with $1, from the directory that the command line means. compgen -W would
+# expand the words, and a record can say anything: what the shell would not take as a plain word is left out.
 _bgstatus_jobs() {
-    local i word state id name dir=()
+    local i word state id name dir=() odd='*[]$`"\\(){}[<>&|;*?!#~=%^,:@+/[:space:]'\'']*'
     local -A seen=()
     for (( i = 1; i < COMP_CWORD; i++ )); do
         [[ ${COMP_WORDS[i]} == -- ]] && break
@@ -90,8 +91,9 @@ _bgstatus_jobs() {
             *) continue ;;
         esac
         for word in "$id" "$name"; do
-            [[ -n ${seen[$word]-} ]] || printf '%s\n' "$word"
-            seen[$word]=1
+            [[ $word == $odd || $word != "$1"* || -n ${seen[x$word]-} ]] && continue
+            seen[x$word]=1
+            COMPREPLY+=("$word")
         done
     done < <(bgstatus "${dir[@]}" -a -o state,id,name 2>/dev/null)
 }
@@ -99,6 +101,7 @@ _bgstatus_jobs() {
 # What the generated function can't know: the jobs there are, and where another command begins.
 _bgstatus_also() {
     local cur=$2 prev=$3 i
+    COMPREPLY=()
     if [[ $cur == = ]]; then
         prev=${COMP_WORDS[COMP_CWORD - 1]} cur=
     elif [[ $prev == = && COMP_CWORD -ge 2 ]]; then
@@ -110,7 +113,7 @@ _bgstatus_also() {
             return ;;
     esac
     if [[ $cur != -* ]]; then
-        COMPREPLY=( $(compgen -W "$(_bgstatus_jobs)" -- "$cur") )
+        _bgstatus_jobs "$cur"
         return
     fi
     _bgstatus "$@"

@@ -68,6 +68,7 @@ fn candidates(shell: Shell, line: &str, dir: &Path) -> Vec<String> {
         .cwd(home.path())
         .run();
     assert_eq!(asked.code, Some(0), "{shell:?}: {asked:?}");
+    assert!(!home.path().join("hit").exists(), "{shell:?} ran a word that it completed");
     // fish follows a candidate with its description.
     asked.stdout.lines().map(|line| line.split('\t').next().unwrap().trim_end().to_owned()).collect()
 }
@@ -128,6 +129,21 @@ fn each_shell_offers_jobs_by_name_and_id() {
         offers(shell, "bgstatus ", lab.path(), &[live, ended, "学習", "tally"], &["STATE", "ID", "NAME"]);
         offers(shell, "bgstatus --wait tal", lab.path(), &[ended, "tally"], &[live, "学習"]);
         offers(shell, "bgcancel ", lab.path(), &[live, "学習"], &[ended, "tally"]);
+    }
+}
+
+/// What a record says is data: a name that is a command is neither run by the TAB key nor offered to be run.
+#[test]
+fn a_hostile_record_is_no_command() {
+    let dir = scratch();
+    let good = "good_20251129_120300";
+    for name in ["$(touch hit)", "`touch hit`", "a;touch hit", "good"] {
+        let id = format!("{name}_20251129_120300");
+        let record = bgtools::record::Record { id: id.clone(), name: name.into(), ..crate::formats::full_record() };
+        fs::write(dir.path().join(format!("{id}.json")), bgtools::record::line(&record)).unwrap();
+    }
+    for shell in SHELLS {
+        offers(shell, "bgstatus ", dir.path(), &[good], &["$(touch", "$(touch hit)", "`touch", "a;touch", "hit"]);
     }
 }
 

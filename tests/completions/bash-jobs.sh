@@ -1,7 +1,8 @@
 
-# Jobs by id and name, a word a line, from the directory that the command line means.
+# Offers the jobs whose id or name begins with $1, from the directory that the command line means. compgen -W would
+# expand the words, and a record can say anything: what the shell would not take as a plain word is left out.
 _@FN@_jobs() {
-    local i word state id name dir=()
+    local i word state id name dir=() odd='*[]$`"\\(){}[<>&|;*?!#~=%^,:@+/[:space:]'\'']*'
     local -A seen=()
     for (( i = 1; i < COMP_CWORD; i++ )); do
         [[ ${COMP_WORDS[i]} == -- ]] && break
@@ -17,8 +18,9 @@ _@FN@_jobs() {
             *) continue ;;
         esac
         for word in "$id" "$name"; do
-            [[ -n ${seen[$word]-} ]] || printf '%s\n' "$word"
-            seen[$word]=1
+            [[ $word == $odd || $word != "$1"* || -n ${seen[x$word]-} ]] && continue
+            seen[x$word]=1
+            COMPREPLY+=("$word")
         done
     done < <(bgstatus "${dir[@]}" @LISTED@ 2>/dev/null)
 }

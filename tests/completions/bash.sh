@@ -2,6 +2,7 @@
 # What the generated function can't know: the jobs there are, and where another command begins.
 _@FN@_also() {
     local cur=$2 prev=$3 i
+    COMPREPLY=()
     if [[ $cur == = ]]; then
         prev=${COMP_WORDS[COMP_CWORD - 1]} cur=
     elif [[ $prev == = && COMP_CWORD -ge 2 ]]; then

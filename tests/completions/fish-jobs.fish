@@ -16,6 +16,8 @@ function __@FN@_jobs
     set -q dir[2]; and set dir[2] (string replace -r -- '^~/' "$HOME/" $dir[2])
     for line in (bgstatus $dir @LISTED@ 2>/dev/null)
         set -l job (string split -n ' ' -- $line)
+        # A record can say anything: what the shell would not take as a plain word is left out.
+        string match -qr '[][$`"\'\\\\(){}<>&|;*?!#~=%^,:@+/]' -- "$job[2..-1]"; and continue
         switch $job[1]
             case @STATES@
                 printf '%s\t%s\n' $job[2] $job[1] $job[3] "newest: $job[1]"

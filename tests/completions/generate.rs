@@ -83,7 +83,7 @@ impl<'a> About<'a> {
             return self.clap(Shell::Bash);
         }
         let some = |wanted: bool, text: &str| if wanted { text.to_owned() } else { String::new() };
-        let offer = "COMPREPLY=( $(compgen -W \"$(_@FN@_jobs)\" -- \"$cur\") )";
+        let offer = "_@FN@_jobs \"$cur\"";
         let job_options = self.options(is_job);
         let option = format!("        {})\n            {offer}\n            return ;;\n", job_options.join("|"));
         let positional = format!("    if [[ $cur != -* ]]; then\n        {offer}\n        return\n    fi\n");
