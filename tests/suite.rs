@@ -5,3 +5,8 @@ mod callers;
 mod kills;
 mod launch;
 mod support;
+
+mod architecture;
+mod completions;
+mod drift;
+mod formats;

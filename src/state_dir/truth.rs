@@ -5,7 +5,7 @@ use std::io;
 use super::lock::probe;
 use super::{Probe, StateDir};
 use crate::process::{Handle, Here};
-use crate::record::{Record, State, Unreadable};
+use crate::record::{Record, State, Unreadable, parse};
 
 /// Where a record's pids mean something, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Place {
 pub struct Observed {
     /// As it was last written.
     pub record: Record,
+    /// The bytes it was read from, with the fields that this program doesn't know.
+    pub stored: Vec<u8>,
     /// The state that is true now: as recorded, or `lost`.
     pub state: State,
     /// Whether a supervisor holds the lock.
@@ -62,28 +64,33 @@ fn place(record: &Record, here: &Here) -> Place {
 /// # Errors
 /// Why the record can't be used.
 pub fn observe(dir: &StateDir, id: &str, here: &Here) -> Result<Option<Observed>, Unreadable> {
-    let Some(record) = dir.record(id)? else { return Ok(None) };
-    let place = place(&record, here);
-    let observed = |record: Record, state, supervised, note| Observed { record, state, supervised, place, note };
-    if record.state.is_terminal() {
-        let state = record.state;
-        return Ok(Some(observed(record, state, false, None)));
+    let Some(read) = read(dir, id)? else { return Ok(None) };
+    let place = place(&read.0, here);
+    let observed = |(record, stored), state, supervised, note| Observed { record, stored, state, supervised, place, note };
+    if read.0.state.is_terminal() {
+        let state = read.0.state;
+        return Ok(Some(observed(read, state, false, None)));
     }
     if place == Place::OtherHost {
-        let (state, note) = (record.state, format!("on host {}, not verified here", record.host));
-        return Ok(Some(observed(record, state, false, Some(note))));
+        let (state, note) = (read.0.state, format!("on host {}, not verified here", read.0.host));
+        return Ok(Some(observed(read, state, false, Some(note))));
     }
     match probe(dir, id).map_err(|error| Unreadable::Io(format!("its lock: {error}")))? {
         Probe::Held => {
-            let (state, note) = (record.state, ending(&record, place));
-            Ok(Some(observed(record, state, true, note)))
+            let (state, note) = (read.0.state, ending(&read.0, place));
+            Ok(Some(observed(read, state, true, note)))
         }
         Probe::Free | Probe::Absent => {
-            let Some(record) = dir.record(id)? else { return Ok(None) };
-            let (state, note) = unsupervised(&record, place);
-            Ok(Some(observed(record, state, false, note)))
+            let Some(read) = self::read(dir, id)? else { return Ok(None) };
+            let (state, note) = unsupervised(&read.0, place);
+            Ok(Some(observed(read, state, false, note)))
         }
     }
+}
+
+fn read(dir: &StateDir, id: &str) -> Result<Option<(Record, Vec<u8>)>, Unreadable> {
+    let Some(bytes) = dir.record_bytes(id)? else { return Ok(None) };
+    Ok(Some((parse(id, &bytes)?, bytes)))
 }
 
 /// A supervisor that holds the lock while its process is gone is about to write the verdict, or can't.

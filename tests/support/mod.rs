@@ -1,6 +1,7 @@
 //! What every topic needs: the tools, strict about what they print; events with a limit; faults at a system call.
 #![allow(dead_code, reason = "each topic uses its part")]
 
+pub mod catalogue;
 pub mod faults;
 pub mod jobs;
 pub mod run;

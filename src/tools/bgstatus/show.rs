@@ -59,14 +59,21 @@ fn json_line(dir: &StateDir, row: &Row) -> Vec<u8> {
         Ok(job) => job,
         Err((id, why)) => return line(&json!({"id": id, "state": "unreadable", "reason": why.to_string()})),
     };
-    if job.record.state.is_terminal() {
-        return line(&job.record);
+    if job.record.state.is_terminal() && is_one_line(&job.stored) {
+        return job.stored.clone();
     }
-    let stored = dir.record_bytes(&job.record.id).ok().flatten();
-    let mut value: Value = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| json!(job.record));
+    let mut value: Value = serde_json::from_slice(&job.stored).unwrap_or_else(|_| json!(job.record));
+    if job.record.state.is_terminal() {
+        return line(&value);
+    }
     value["state"] = json!(job.state);
     value["supervised"] = json!(job.supervised);
     value["note"] = json!(job.note);
     value["progress"] = json!(progress(dir, job));
     line(&value)
+}
+
+/// As it was written; somebody may have laid a record out by hand.
+fn is_one_line(bytes: &[u8]) -> bool {
+    bytes.split_last().is_some_and(|(last, rest)| *last == b'\n' && !rest.iter().any(|b| matches!(b, b'\n' | b'\r')))
 }
