@@ -120,12 +120,12 @@ progress:
 	if command -v progress-mark >/dev/null; then set -- progress-mark set "$$BGMK_RATE" --note="$$BGMK_NOTE"; \
 	else set -- printf '%s %%%s\n' "$$BGMK_RATE" "$${BGMK_NOTE:+: $$BGMK_NOTE}"; fi; $(bg.leave); "$$@"
 
-# A closed terminal leaves it running. In the background of a shell stdin would be /dev/null, hence <&0; a wait that a
-# signal cuts short is begun again. It is no job: heavy scripts still refuse to run here.
+# A closed terminal leaves it running. In the background of a shell stdin would be /dev/null, hence the 9; a wait that
+# a signal cuts short is begun again. It is no job: heavy scripts still refuse to run here.
 isolated:
 	@$(call bg.must,CMD,CMD=…); set -- $(SHELL) -c "$$BGMK_CMD"; $(bg.leave-make); \
 	if ! setsid -w true 2>/dev/null; then exec "$$@"; fi; \
-	setsid -w "$$@" <&0 & job=$$!; \
+	exec 9<&0; setsid -w "$$@" <&9 9<&- & job=$$!; \
 	trap 'cut=1; kill -TERM -- "-$$job" 2>/dev/null || kill -TERM "$$job" 2>/dev/null || :' INT TERM; \
 	while cut= code=0; do wait "$$job" || code=$$?; [ -n "$$cut" ] || exit "$$code"; done
 

@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each topic uses its part")]
 
 pub mod faults;
+pub mod project;
+pub mod root;
 pub mod run;
 pub mod wait;
 
 use std::path::PathBuf;
 
-pub use run::{Ran, Run, tool};
+pub use project::Project;
+pub use root::needs_root;
+pub use run::{Run, tool};
 pub use wait::{until, until_some};
 
 /// The repository's root.
