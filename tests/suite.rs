@@ -3,5 +3,7 @@
 
 mod make_install;
 mod make_targets;
+mod readme;
 mod skips;
 mod support;
+mod test_deps;
