@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 PYTHON ?= python3
-OUT ?= out
+REP6_OUT ?= out
 
 .PHONY: all
 all:
@@ -94,7 +94,7 @@ uninstall:
 
 .PHONY: rep6-ab-fast rep6-ab-full
 rep6-ab-fast rep6-ab-full: rep6-ab-%:
-	@exec $(PYTHON) examples/rep6/run_rep6.py --mode $* --out '$(OUT)/rep6-$*'
+	@exec $(PYTHON) examples/rep6/run_rep6.py --mode $* --out '$(REP6_OUT)/rep6-$*'
 
 .PHONY: help
 help:

@@ -22,7 +22,7 @@ use crate::support::{Project, Run, root, until, until_some};
 /// Real make in this repository, with jobs, logs and reports in the project's folder.
 fn here<const N: usize>(project: &Project, args: [&str; N]) -> Run {
     let run = project.make(["--no-print-directory", "-C", root().to_str().unwrap()]).args(args);
-    let run = run.env("BGTOOLS_BIN", bin_dir()).env("OUT", project.path().join("out"));
+    let run = run.env("BGTOOLS_BIN", bin_dir()).env("REP6_OUT", project.path().join("out"));
     run.env("BGTOOLS_DIR", project.path().join("tmp/jobs")).env("BGTOOLS_LOG_DIR", project.path().join("logs"))
 }
 
