@@ -47,24 +47,24 @@ endef
 # Everything that makes a change good, quick enough for each commit; `test` adds what needs time and packages.
 .PHONY: check
 check:
-	$(plain) $(CARGO) fmt --check
-	$(plain) $(CARGO) clippy --locked --all-targets -- -D warnings
-	$(plain) RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
-	scripts/check-shell
-	$(PYTHON) examples/rep6/make_data.py --check
-	$(plain) $(PYTHON) -m unittest discover -q -s examples/rep6
+	@echo 'check: format'; $(plain) $(CARGO) fmt --check
+	@echo 'check: lints'; $(plain) $(CARGO) clippy --locked --all-targets -- -D warnings
+	@echo 'check: documentation'; $(plain) RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	@echo 'check: shell scripts'; scripts/check-shell
+	@echo 'check: examples'; $(PYTHON) examples/rep6/make_data.py --check
+	@$(plain) $(PYTHON) -m unittest discover -q -s examples/rep6
 
 # What an ordinary user can't run is named last; to root that list is empty and the runner's word is the last.
 .PHONY: test
 test:
-	scripts/test-deps
+	@scripts/test-deps
 	@$(MAKE) --no-print-directory check
 	@skipped=$$(mktemp) && trap 'rm -f "$$skipped"' EXIT && code=0; \
 	BGTOOLS_SKIPPED=$$skipped $(plain) $(CARGO) test --locked || code=$$?; sort -u "$$skipped"; exit "$$code"
 
 .PHONY: bench
 bench: all
-	@for bench in benches/*; do [ ! -x "$$bench" ] || BGTOOLS_BIN='$(BGTOOLS_BIN)' $(plain) "$$bench" || exit; done
+	@for bench in benches/*; do [ ! -f "$$bench" ] || [ ! -x "$$bench" ] || BGTOOLS_BIN='$(BGTOOLS_BIN)' $(plain) "$$bench" || exit; done
 
 root = $(DESTDIR)$(PREFIX)
 pages := $(wildcard man/*.[1-8])
