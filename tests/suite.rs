@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod callers;
+mod faults;
 mod kills;
 mod launch;
+mod records;
 mod support;
+mod verdict;
