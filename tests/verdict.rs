@@ -111,7 +111,8 @@ impl Traced {
     /// Returns once strace holds the supervisor.
     fn attach(jobs: &Jobs, held: &Held<'_>, options: &[&str]) -> Self {
         let supervisor = jobs.supervisor(&held.id);
-        let mut strace = jobs.owned(Run::new("strace")).args(["-qq", "-p", &supervisor.to_string()]).args(options).command();
+        let mut strace =
+            jobs.owned(Run::new("strace")).args(["-f", "-qq", "-p", &supervisor.to_string()]).args(options).command();
         let strace = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // It may be killed as soon as it is held.
         let held = || !alive(supervisor) || status_of(supervisor, "TracerPid").is_some_and(|tracer| tracer != "0");
@@ -135,7 +136,7 @@ fn calls_of_the_end() -> Vec<(String, usize)> {
     traced.over();
     let mut calls: Vec<(String, usize)> = Vec::new();
     for line in fs::read_to_string(&log).unwrap().lines() {
-        let Some((name, _)) = line.split_once('(') else { continue };
+        let Some((name, _)) = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split_once('(') else { continue };
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name == "exit_group" {
             continue;
         }

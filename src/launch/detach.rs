@@ -91,7 +91,7 @@ pub fn launch(spec: &Spec, dir: &StateDir) -> anyhow::Result<Record> {
         match answer {
             Some(Answer::Trying(id, log)) => tried = Some((id, log)),
             // Should it be gone by now, the next answer says so.
-            Some(Answer::Ready) => drop(talk.go()),
+            Some(Answer::Ready) => talk.go(),
             Some(Answer::Started(record)) => return Ok(*record),
             Some(Answer::Failed { code, message, hint }) => return Err(failure(code, message, hint).into()),
             None => {

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{Shutdown, shutdown};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,12 +73,12 @@ impl Talk {
         }
     }
 
-    /// Lets the other go on; the launcher's only word.
-    ///
-    /// # Errors
-    /// `EPIPE` when the supervisor is gone.
-    pub fn go(&mut self) -> io::Result<()> {
-        self.0.get_mut().write_all(b"\n")
+    /// Lets the other go on; the launcher's only word. Where it can't be said, the other hears that there is none, and
+    /// withdraws.
+    pub fn go(&mut self) {
+        if self.0.get_mut().write_all(b"\n").is_err() {
+            let _ = shutdown(self.0.get_ref().as_raw_fd(), Shutdown::Write);
+        }
     }
 
     /// Whether the launcher said to go on, rather than dying.
