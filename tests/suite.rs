@@ -1,5 +1,11 @@
 //! The one integration test binary: each module is a topic, `support` is what they share.
-#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod callers;
 mod faults;

@@ -165,7 +165,7 @@ fn a_supervisor_killed_at_any_call_of_the_end_leaves_a_whole_record() {
             match stored["state"].as_str().unwrap() {
                 "running" => assert_eq!((&truth["state"], &truth["exit"]), (&"lost".into(), &Value::Null), "{call} {nth}"),
                 "failed" => {
-                    assert_eq!((&truth["state"], &truth["exit"]), (&"failed".into(), &json!({"code": 4})), "{call} {nth}")
+                    assert_eq!((&truth["state"], &truth["exit"]), (&"failed".into(), &json!({"code": 4})), "{call} {nth}");
                 }
                 other => panic!("{call} {nth}: {other}"),
             }
