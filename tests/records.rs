@@ -12,6 +12,7 @@ use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 use crate::support::jobs::{alive, send};
+use crate::support::wait::undisturbed;
 use crate::support::{Jobs, until};
 
 /// A directory with one job that ended well.
@@ -412,7 +413,7 @@ fn a_wait_is_one_call_until_the_event() {
     });
     let before = fs::read_to_string(&log).unwrap().lines().count();
     // What polls would wake up within this time.
-    std::thread::sleep(Duration::from_secs(2));
+    undisturbed(Duration::from_secs(2));
     assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), before, "{}", fs::read_to_string(&log).unwrap());
     held.release();
     assert_eq!(waiting.wait().unwrap().code(), Some(5));

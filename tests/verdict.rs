@@ -220,10 +220,12 @@ fn a_disk_that_stays_broken_keeps_the_lock_and_the_truth() {
     ] {
         let jobs = Jobs::new();
         let held = jobs.start_held("a", 4);
-        let traced = Traced::attach(&jobs, &held, &["-o", "/dev/null", "-e", fault]);
+        let log = jobs.path("strace");
+        let traced = Traced::attach(&jobs, &held, &["-o", log.to_str().unwrap(), "-e", fault]);
         let pid = jobs.pid(&held.id);
         held.release();
         until("the job's end", || !alive(pid));
+        until("a try that failed", || fs::read_to_string(&log).is_ok_and(|calls| calls.contains("INJECTED")));
         until("the note", || jobs.truth(&held.id)["note"].as_str().is_some_and(|note| note.contains("not written yet")));
         let truth = jobs.truth(&held.id);
         assert_eq!((&truth["state"], &truth["supervised"]), (&"running".into(), &true.into()));

@@ -56,10 +56,7 @@ fn resume(stage: Stage) {
         Ok(()) => {
             let _ = talk.say(&Answer::Started(Box::new(record.clone())));
             drop(talk);
-            // Without a descriptor for its signals it can't watch: readers see a job that runs without a supervisor.
-            if let Ok(job) = watch::Job::new(&dir, record, lock) {
-                watch::watch(job);
-            }
+            watch::watch(watch::Job::new(&dir, record, lock));
         }
         Err(refused) => {
             start::withdraw(&dir, &record, lock);

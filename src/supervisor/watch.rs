@@ -1,6 +1,5 @@
 //! While the command runs: reap what ends, hear who wants it stopped.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use crate::record::{CancelRequest, Evidence, Record};
 use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys::{self, Reaped};
 
+const LISTEN_RETRY_MS: i32 = 100;
 /// A century: later than that is never, and `Instant` can hold it.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -28,11 +28,21 @@ pub(super) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn new(dir: &'a StateDir, record: Record, lock: Lock) -> io::Result<Self> {
-        let signals = Signals::new()?;
+    pub(super) fn new(dir: &'a StateDir, record: Record, lock: Lock) -> Self {
+        let signals = listen();
         let file = RecordFile::with_room(dir, &record);
         let command = record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
-        Ok(Self { dir, record, file, lock, signals, command, began: Instant::now() })
+        Self { dir, record, file, lock, signals, command, began: Instant::now() }
+    }
+}
+
+/// The job has no other supervisor: a kernel short of memory for this is asked until it has some.
+fn listen() -> Signals {
+    loop {
+        if let Ok(signals) = Signals::new() {
+            return signals;
+        }
+        let _ = sys::readable(&[], LISTEN_RETRY_MS);
     }
 }
 
