@@ -14,9 +14,12 @@ use crate::exit::{Exit, Failure};
 use crate::process::{Family, Handle, Here, Identity, Mark, Orphaned, Stat, Survivor, stop};
 use crate::record::{CancelRequest, Evidence, Record, State, amend};
 use crate::state_dir::{Lock, Observed, Place, RecordFile, StateDir, observe};
+use crate::sys;
 
 /// What a supervisor may need beyond the grace: to notice, to kill, to write.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries to take a lock that somebody holds.
+const LOCK_RETRY_MS: i32 = 20;
 /// A century.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -115,14 +118,9 @@ fn replace_supervisor(supervisor: &Handle, record: &Record) -> anyhow::Result<Ve
 
 /// With no supervisor: holds the lock, sweeps, writes the verdict.
 fn take_over(dir: &StateDir, id: &str, request: &CancelRequest, here: &Here, orphans: Vec<Identity>) -> anyhow::Result<Outcome> {
-    let cannot = || format!("cannot take the lock of job '{id}'");
-    let Some(lock) = Lock::take(dir, id).with_context(cannot)? else {
-        // Somebody else closes it this instant, or has.
-        return match observe(dir, id, here) {
-            Ok(Some(job)) if job.record.state.is_terminal() => Ok(Outcome::Gone(job.state)),
-            Ok(None) => Ok(Outcome::Gone(State::Cancelled)),
-            _ => Err(Failure::new(Exit::NotNow, format!("{}: somebody holds it", cannot())).into()),
-        };
+    let lock = match wait_for_lock(dir, id, here, grace(request).saturating_add(PATIENCE))? {
+        Held::Ours(lock) => lock,
+        Held::Over(state) => return Ok(Outcome::Gone(state)),
     };
     let bytes = dir.record_bytes(id)?.context("its record was removed")?;
     let record = crate::record::parse(id, &bytes)?;
@@ -156,6 +154,33 @@ fn take_over(dir: &StateDir, id: &str, request: &CancelRequest, here: &Here, orp
     dir.note_ended(id);
     lock.remove(dir)?;
     Ok(if unproved.is_empty() { Outcome::Gone(state) } else { Outcome::Unproved(unproved) })
+}
+
+/// What came of waiting for a lock.
+enum Held {
+    Ours(Lock),
+    /// Its holder closed the job.
+    Over(State),
+}
+
+/// Takes the lock, or sees the job closed by who holds it: of several that cancel an orphan one does the work, and the
+/// others say how it ended.
+fn wait_for_lock(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::Result<Held> {
+    let cannot = || format!("cannot take the lock of job '{id}'");
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(lock) = Lock::take(dir, id).with_context(cannot)? {
+            return Ok(Held::Ours(lock));
+        }
+        match observe(dir, id, here) {
+            Ok(Some(job)) if job.record.state.is_terminal() => return Ok(Held::Over(job.state)),
+            Ok(None) => return Ok(Held::Over(State::Cancelled)),
+            _ if Instant::now() >= until => {
+                return Err(Failure::new(Exit::NotNow, format!("{}: somebody holds it", cannot())).into());
+            }
+            _ => sys::readable(&[], LOCK_RETRY_MS)?,
+        };
+    }
 }
 
 /// Whether the process that a record names is the job's: by its key, or, where its environment was cleaned, by leading a
