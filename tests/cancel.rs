@@ -2,10 +2,11 @@
 //! stuck or dead. Races 3, 11, 15, 16 and 17.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::support::jobs::{at_once, spawn};
-use crate::support::{Jobs, until};
+use crate::support::jobs::{Nobody, at_once, spawn};
+use crate::support::{Jobs, faults, root_only, until};
 
 /// One process of each kind that is hard to find or to end; each writes its pid into `$T/NAME`.
 const HARD_TO_STOP: &str = r#"
@@ -281,4 +282,207 @@ fn several_cancels_of_one_orphan_agree() {
         assert!(ran.code == Some(0) && ran.stdout == format!("{id} cancelled\n") && ran.stderr.is_empty(), "{ran:?}");
     }
     jobs.is_over(&id, "cancelled", &[pid]);
+}
+
+/// Race 17. Each process forks the next and ends at once, deaf to SIGTERM, four chains of them beside a crowd.
+const OUTRUNNING: &str = r#"
+for i in 1 2 3 4; do perl -e '$SIG{TERM} = "IGNORE"; while (1) { my $p = fork; exit if $p; $n++; if ($n == 50) { open F, ">", "$ENV{T}/chain'$i'"; print F "$$\n"; close F } }' & done
+perl -e '$SIG{TERM} = "IGNORE"; fork for 1..6; sleep 1000 while 1' &
+wait; sleep 1000"#;
+
+#[test]
+fn a_fork_bomb_is_outrun() {
+    let jobs = Jobs::new();
+    let id = jobs.start("bomb", OUTRUNNING);
+    for chain in ["chain1", "chain2", "chain3", "chain4"] {
+        jobs.pid(chain);
+    }
+    assert_eq!(jobs.cancel(&["--grace", "100ms", &id]).ok(), format!("{id} cancelled\n"));
+    jobs.is_over(&id, "cancelled", &[]);
+    assert_eq!(jobs.members_left(&id), 0);
+}
+
+#[test]
+fn a_fork_bomb_without_a_supervisor_is_outrun() {
+    let jobs = Jobs::new();
+    let id = jobs.start("bomb", OUTRUNNING);
+    for chain in ["chain1", "chain2", "chain3", "chain4"] {
+        jobs.pid(chain);
+    }
+    jobs.kill_supervisor(&id);
+    assert_eq!(jobs.cancel(&["--grace", "100ms", &id]).ok(), format!("{id} cancelled\n"));
+    jobs.is_over(&id, "cancelled", &[]);
+    assert_eq!(jobs.members_left(&id), 0);
+}
+
+/// Law 6, for who cancels: killed at any call that others can see, it leaves a job that the next one stops.
+#[test]
+fn a_cancel_that_is_killed_anywhere_is_finished_by_the_next() {
+    let script = r#"setsid -f bash -c 'echo $$ > "$T/child"; exec sleep 1000'; exec sleep 1000"#;
+    for supervised in [true, false] {
+        let jobs = Jobs::new();
+        let start = || {
+            let _ = fs::remove_file(jobs.path("child"));
+            let id = jobs.start("job", script);
+            let pids = [jobs.pid("child"), jobs.process(&id)];
+            if !supervised {
+                jobs.kill_supervisor(&id);
+            }
+            (id, pids)
+        };
+        start();
+        let seen = "write,renameat,renameat2,mkdirat,unlinkat,fsync,fdatasync,fallocate,ftruncate,pidfd_send_signal,poll";
+        let places = faults::places(&jobs.cancel(&["job"]).command(), seen, jobs.scratch());
+        assert!(places.iter().any(|place| place.call == "pidfd_send_signal"), "{places:?}");
+        for place in places {
+            let (id, pids) = start();
+            faults::at(&place, "signal=KILL", &jobs.cancel(&[&id]).command()).output().unwrap();
+            let state = jobs.state(&id);
+            assert!(["running", "cancelled", "lost"].contains(&state.as_str()), "{place:?}: {state}");
+            let ran = jobs.cancel(&[&id]).run();
+            let ended = ran.code == Some(1) && ran.stderr.contains("has ended");
+            assert!(ran.code == Some(0) || ended, "{place:?}: {ran:?}");
+            let state = jobs.state(&id);
+            // Killed after the last process and before the verdict, an orphan's end can't be known any more.
+            assert!(state == "cancelled" || state == "lost" && !supervised, "{place:?}: {state}");
+            // Killed between the verdict and the lock's removal it leaves a lock that nobody holds.
+            if ended {
+                let _ = fs::remove_file(jobs.lock_path(&id));
+            }
+            jobs.is_over(&id, &state, &pids);
+        }
+    }
+}
+
+/// Race 15: a request that came too late makes no `cancelled`, and one that came in time makes no `succeeded`.
+#[test]
+fn a_job_is_cancelled_only_where_the_request_came_before_the_end() {
+    let jobs = Jobs::new();
+    let id = jobs.start("late", r#"echo $$ > "$T/ready"; until [ -e "$T/end" ]; do sleep 0.01; done"#);
+    let (supervisor, process) = (jobs.supervisor(&id), jobs.pid("ready"));
+    jobs.signal("STOP", supervisor);
+    until("the supervisor to stand", || jobs.process_state(supervisor) == Some('T'));
+    fs::write(jobs.path("end"), "").unwrap();
+    until("the command's end", || jobs.process_state(process) == Some('Z'));
+    assert_eq!(jobs.cancel(&[&id]).ok(), format!("{id} succeeded\n"));
+    jobs.is_over(&id, "succeeded", &[process]);
+    assert_eq!(jobs.record(&id)["evidence"]["cancel"], serde_json::Value::Null);
+
+    let id = jobs.start("in-time", r#"trap 'exit 0' TERM; echo $$ > "$T/waits"; while :; do sleep 0.01; done"#);
+    jobs.pid("waits");
+    assert_eq!(jobs.cancel(&[&id]).ok(), format!("{id} cancelled\n"));
+    assert_eq!(jobs.record(&id)["exit"]["code"], 0);
+}
+
+#[test]
+fn a_cancel_at_the_instant_of_the_end_is_never_inconsistent() {
+    let jobs = Jobs::new();
+    for n in 0..40 {
+        let id = jobs.start("brief", &format!("exec sleep 0.0{:02}", n * 2));
+        let ran = jobs.cancel(&["--reason", "now", &id]).run();
+        // A cancel that found it ended has nothing more to wait for; any other waited for the verdict.
+        let record = jobs.record(&id);
+        let state = record["state"].as_str().unwrap();
+        let said = (ran.code, ran.stdout.as_str());
+        let asked = &record["evidence"]["cancel"]["reason"];
+        match state {
+            "succeeded" => {
+                assert!(said == (Some(0), &format!("{id} succeeded\n")) || said == (Some(1), ""), "{ran:?}");
+                assert_eq!((&record["exit"]["code"], asked), (&0.into(), &serde_json::Value::Null), "{record:#}");
+            }
+            "cancelled" => {
+                assert_eq!(said, (Some(0), format!("{id} cancelled\n").as_str()));
+                assert_eq!(asked, "now", "{record:#}");
+            }
+            other => panic!("{other}: {ran:?} {record:#}"),
+        }
+        jobs.is_over(&id, state, &[jobs.process(&id)]);
+    }
+}
+
+/// Race 15 at the gate: the command never runs, and nothing is left of the launch.
+#[test]
+fn a_cancel_during_the_launch_calls_it_off() {
+    let jobs = Jobs::new();
+    let bgrun = jobs.tool("bgrun").args(["-n", "early", "--", "bash", "-c", "echo ran > $T/ran"]).command();
+    // The supervisor stands for seconds behind the publication of its record, in front of the gate.
+    let slow = ["-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_exit=3000000:when=1"];
+    let mut launch = faults::strace(&slow, &bgrun);
+    launch.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let launch = launch.spawn().unwrap();
+    let listed = || jobs.tool("bgstatus").args(["--json"]).run().stdout;
+    until("the record", || !listed().is_empty());
+    let id = serde_json::from_str::<serde_json::Value>(&listed()).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(jobs.cancel(&["early"]).ok(), format!("{id} cancelled\n"));
+    let launch = launch.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&launch.stderr).into_owned();
+    assert_eq!((launch.status.code(), said.as_str()), (Some(125), "bgrun: the launch was called off\n"));
+    assert!(launch.stdout.is_empty() && !jobs.path("ran").exists());
+    jobs.nothing_left();
+}
+
+/// The same over many instants: each launch is whole and then cancelled, or it never was.
+#[test]
+fn launches_and_cancels_that_cross_leave_all_or_nothing() {
+    let jobs = Jobs::new();
+    for n in 0..20 {
+        let launch = spawn(jobs.tool("bgrun").args(["-n", "cross", "--", "sleep", "1000"]));
+        std::thread::park_timeout(Duration::from_millis(n));
+        let mut launch = Some(launch);
+        loop {
+            let ran = jobs.cancel(&["cross"]).run();
+            assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+            let Some(mut launcher) = launch.take() else { break };
+            if launcher.try_wait().unwrap().is_none() {
+                launch = Some(launcher);
+                continue;
+            }
+            let out = launcher.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            match out.status.code() {
+                Some(0) => {}
+                Some(125) => assert_eq!(said, "bgrun: the launch was called off\n"),
+                _ => panic!("{out:?}"),
+            }
+            launch = None;
+            // One more look follows the launcher's end.
+            if jobs.cancel(&["cross"]).run().code == Some(1) {
+                break;
+            }
+        }
+        jobs.cancel(&["--all"]).fails(1, &["no live job"]);
+    }
+    let ended = jobs.tool("bgstatus").args(["-a", "--json"]).ok();
+    assert!(ended.lines().all(|line| line.contains(r#""state":"cancelled""#)), "{ended}");
+}
+
+/// A child with another user's rights can't be stopped by an ordinary user: it is named, and the job stays supervised.
+#[test]
+fn who_survives_is_named_and_the_verdict_waits_for_its_end() {
+    if !root_only("who_survives_is_named_and_the_verdict_waits_for_its_end", "needs a program with another user's rights") {
+        return;
+    }
+    let jobs = Jobs::new();
+    let nobody = Nobody::new(&jobs);
+    let privileged = jobs.path("privileged");
+    // What only took root's effective rights could still be signalled by its user.
+    fs::copy("/usr/bin/setpriv", &privileged).unwrap();
+    fs::set_permissions(&privileged, fs::Permissions::from_mode(0o4755)).unwrap();
+    let script = r#""$T/privileged" --reuid=0 sleep 1000 & echo $! > "$T/home/pid"; wait"#;
+    let id = nobody.tool("bgrun").args(["-n", "mixed", "--", "bash", "-c", script]).ok().trim_end().to_owned();
+    let (survivor, process) = (jobs.pid("home/pid"), nobody.process(&id));
+    until("the other user's program", || {
+        fs::read_to_string(jobs.space.proc(survivor, "comm")).is_ok_and(|comm| comm == "sleep\n")
+    });
+    let named = format!("pid {survivor} (sleep): Operation not permitted");
+    let ran = nobody.tool("bgcancel").args(["--grace", "100ms", &id]).run();
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(125), ""), "{ran:?}");
+    assert_eq!(ran.stderr, format!("bgcancel: cannot stop all of job '{id}': {named}\n"));
+    assert!(jobs.alive(survivor) && !jobs.alive(process));
+    let record = nobody.record(&id);
+    assert_eq!((&record["state"], &record["evidence"]["survivors"][0]), (&"running".into(), &named.as_str().into()));
+    assert!(jobs.alive(nobody.supervisor(&id)), "the supervisor went before the job");
+    jobs.signal("KILL", survivor);
+    until("the verdict", || nobody.record(&id)["state"] == "cancelled");
+    assert_eq!(nobody.record(&id)["evidence"]["cancel"]["grace_s"], 0.1);
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::{Handle, Identity, Stat};
 use crate::sys;
 
@@ -89,13 +91,13 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
     let limit = Instant::now() + KILL_LIMIT;
     let mut frozen = HashSet::new();
     for _ in 0..FREEZE_ROUNDS {
-        let fresh: Vec<Identity> = members().iter().map(Stat::identity).filter(|id| !frozen.contains(id)).collect();
+        let fresh: Vec<Stat> = members().into_iter().filter(|process| !frozen.contains(&process.identity())).collect();
         if fresh.is_empty() {
             break;
         }
-        for identity in fresh {
-            let _ = signal_one(identity, libc::SIGSTOP);
-            frozen.insert(identity);
+        for process in fresh {
+            let _ = signal_all(&process, libc::SIGSTOP);
+            frozen.insert(process.identity());
         }
     }
     let mut killed = HashSet::new();
@@ -103,10 +105,10 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
         let present = members();
         done.survivors.clear();
         for process in &present {
-            let refused = signal_one(process.identity(), libc::SIGKILL).err();
+            let refused = signal_all(process, libc::SIGKILL).err();
             killed.insert(process.identity());
             let why =
-                refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| e.to_string());
+                refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| reason(&e));
             done.survivors.push(Survivor { identity: process.identity(), comm: process.comm.clone(), why });
         }
         done.killed = killed.len();
@@ -118,9 +120,24 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
     }
 }
 
+/// In words, without the number that std adds.
+fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |raw| Errno::from_raw(raw).desc().to_owned())
+}
+
 /// Signals a process that is checked after it was opened; `false` when it is gone.
 fn signal_one(identity: Identity, signal: i32) -> io::Result<bool> {
     Handle::open(identity)?.map_or(Ok(false), |handle| handle.signal(signal))
+}
+
+/// The same for a process and, where it leads one, its group: what forks there faster than it is found is hit as well.
+/// Whoever is in the group of a job's process was put there by the job.
+fn signal_all(process: &Stat, signal: i32) -> io::Result<bool> {
+    let Some(handle) = Handle::open(process.identity())? else { return Ok(false) };
+    if process.pgid == process.pid {
+        let _ = sys::pidfd_signal_group(handle.as_fd(), signal);
+    }
+    handle.signal(signal)
 }
 
 /// Waits until one of them ends, `wake` is readable or the time has come; says whether `wake` was it.

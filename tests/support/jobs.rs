@@ -136,6 +136,17 @@ impl Jobs {
         assert_eq!(self.state(id), state);
     }
 
+    /// How many living processes inside bear the job's key.
+    pub fn members_left(&self, id: &str) -> usize {
+        let key = format!("BG_JOB_KEY={}", self.record(id)["key"].as_str().unwrap());
+        let pids = fs::read_dir(self.space.proc(1, "..")).unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let bears = |pid: &i32| {
+            let environ = fs::read(self.space.proc(*pid, "environ")).unwrap_or_default();
+            environ.split(|b| *b == 0).any(|entry| entry == key.as_bytes()) && self.alive(*pid)
+        };
+        pids.filter(bears).count()
+    }
+
     /// Nothing is left of a launch that failed.
     pub fn nothing_left(&self) {
         let mut left: Vec<PathBuf> = Vec::new();
@@ -143,6 +154,58 @@ impl Jobs {
             left.extend(fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| !path.is_dir()));
         }
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// An ordinary user with a jobs directory of its own in the same scratch folder.
+pub struct Nobody<'a> {
+    jobs: &'a Jobs,
+    pub home: PathBuf,
+}
+
+impl<'a> Nobody<'a> {
+    const ID: u32 = 65534;
+
+    pub fn new(jobs: &'a Jobs) -> Self {
+        let (home, bin) = (jobs.path("home"), jobs.path("bin"));
+        fs::create_dir(&home).unwrap();
+        fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::chown(&home, Some(Self::ID), Some(Self::ID)).unwrap();
+        // The build's own folder may be closed to others.
+        for tool in ["bgrun", "bgcancel", "bgstatus"] {
+            fs::copy(path_of(tool), bin.join(tool)).unwrap();
+        }
+        Self { jobs, home }
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.home.join("jobs")
+    }
+
+    pub fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
+        let id = Self::ID.to_string();
+        let run = self.jobs.space.run("setpriv").args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(program);
+        run.env("BGTOOLS_DIR", self.dir()).env("T", self.jobs.scratch()).env("HOME", &self.home)
+    }
+
+    pub fn tool(&self, name: &str) -> Run {
+        self.run(self.jobs.path("bin").join(name))
+    }
+
+    pub fn record_path(&self, id: &str) -> PathBuf {
+        self.dir().join(format!("{id}.json"))
+    }
+
+    pub fn record(&self, id: &str) -> Value {
+        read_json(&self.record_path(id))
+    }
+
+    pub fn supervisor(&self, id: &str) -> i32 {
+        pid_in(&self.record(id)["supervisor"]["pid"])
+    }
+
+    pub fn process(&self, id: &str) -> i32 {
+        pid_in(&self.record(id)["pid"])
     }
 }
 
