@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -183,10 +184,11 @@ fn wait_for_lock(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> a
     }
 }
 
-/// Whether the process that a record names is the job's: by its key, or, where its environment was cleaned, by leading a
-/// session as a job's process does. One of another user than the record's owner never is.
+/// Whether the process that a record names is the job's, by what the process itself shows: its key, or, where its
+/// environment was cleaned, the job's log as its output. Anybody can write a number into a record, and one of another
+/// user than the record's owner is believed in no case.
 fn is_the_jobs(dir: &StateDir, record: &Record, process: Identity) -> bool {
-    let owner = |path: std::path::PathBuf| std::fs::symlink_metadata(path).map(|meta| meta.uid());
+    let owner = |path: PathBuf| std::fs::symlink_metadata(path).map(|meta| meta.uid());
     let recorded = owner(dir.path().join(format!("{}.json", record.id)));
     let Some(stat) = Stat::read(process.pid).filter(|stat| stat.identity() == process) else { return false };
     match Mark::of(process.pid) {
@@ -194,9 +196,17 @@ fn is_the_jobs(dir: &StateDir, record: &Record, process: Identity) -> bool {
         Mark::Supervisor(_) => false,
         Mark::None | Mark::Unreadable => {
             let runs_as = owner(format!("/proc/{}", process.pid).into());
-            stat.sid == stat.pid && matches!((recorded, runs_as), (Ok(recorded), Ok(runs)) if recorded == 0 || recorded == runs)
+            let owned = matches!((recorded, runs_as), (Ok(recorded), Ok(runs)) if recorded == 0 || recorded == runs);
+            owned && stat.sid == stat.pid && writes_to(process.pid, record.log.as_os_str().as_ref())
         }
     }
+}
+
+/// Whether the process has this file as its standard output or error.
+fn writes_to(pid: i32, log: &Path) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let outputs = [1, 2].map(|fd| PathBuf::from(format!("/proc/{pid}/fd/{fd}")));
+    file(log).is_some_and(|log| outputs.iter().any(|output| file(output) == Some(log)))
 }
 
 fn close(record: &mut Record, state: State, request: &CancelRequest, unproved: &[String]) {

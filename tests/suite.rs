@@ -3,5 +3,6 @@
 
 mod support;
 
+mod callers;
 mod cancel;
 mod strangers;
