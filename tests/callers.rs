@@ -164,7 +164,8 @@ fn a_tmux_server_that_is_killed() {
 #[test]
 fn signals_to_the_callers_group_and_session() {
     let jobs = Jobs::new();
-    let script = r#"setsid -w bash -c '"$BGRUN" -n group -- sleep 1000 > "$T/id"; kill -HUP 0; sleep 1; kill -TERM 0; kill -KILL 0'"#;
+    let script =
+        r#"setsid -w bash -c '"$BGRUN" -n group -- sleep 1000 > "$T/id"; kill -HUP 0; sleep 1; kill -TERM 0; kill -KILL 0'"#;
     assert_ne!(shell(&jobs, script).run().code, Some(0));
     let id = fs::read_to_string(jobs.path("id")).unwrap().trim_end().to_owned();
     is_detached(&jobs, &id);
@@ -205,7 +206,11 @@ fn cron() {
         return;
     }
     let jobs = Jobs::new();
-    let tab = format!("BGTOOLS_DIR={}\n* * * * * root {} -n tick --unique -- sleep 1000\n", jobs.dir().display(), path_of("bgrun").display());
+    let tab = format!(
+        "BGTOOLS_DIR={}\n* * * * * root {} -n tick --unique -- sleep 1000\n",
+        jobs.dir().display(),
+        path_of("bgrun").display()
+    );
     fs::write(jobs.path("tab"), tab).unwrap();
     let lab = root().join("tests/lab/cron-private");
     let mut cron = jobs.space.run(lab).arg(jobs.path("tab")).env("SPEED", "30").command();

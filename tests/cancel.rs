@@ -168,7 +168,10 @@ fn the_record_says_who_asked_when_and_why() {
     assert_eq!(request["reason"], why);
     assert_eq!((request["signal"].as_i64(), request["grace_s"].as_f64()), (Some(15), Some(3.0)));
     let by = request["by"].as_str().unwrap();
-    assert!(by.contains("bgcancel, pid ") && record["reason"].as_str().unwrap() == format!("cancelled by {by}: {why}"), "{record:#}");
+    assert!(
+        by.contains("bgcancel, pid ") && record["reason"].as_str().unwrap() == format!("cancelled by {by}: {why}"),
+        "{record:#}"
+    );
     assert!(request["at"].as_str().unwrap() >= record["started"].as_str().unwrap());
     assert!(request["at"].as_str().unwrap() <= record["ended"].as_str().unwrap());
 }
@@ -419,6 +422,21 @@ fn a_cancel_during_the_launch_calls_it_off() {
     assert_eq!((launch.status.code(), said.as_str()), (Some(125), "bgrun: the launch was called off\n"));
     assert!(launch.stdout.is_empty() && !jobs.path("ran").exists());
     jobs.nothing_left();
+    assert!(!jobs.dir().join(format!("{id}.d")).exists(), "a job that gets this id would find the request");
+}
+
+/// Law 8: what is left beside an id belongs to the job that had it.
+#[test]
+fn a_request_that_was_left_behind_ends_no_later_job() {
+    let jobs = Jobs::new();
+    jobs.start("first", "true");
+    // The ids of the next ten seconds.
+    let script = r#"cd "$BGTOOLS_DIR"; for n in $(seq 0 10); do id=next_$(date -d "+$n sec" +%Y%m%d_%H%M%S)
+        mkdir $id.d; echo '{"signal":15,"grace_s":1,"by":"x","reason":null,"at":"x"}' > $id.d/cancel.json; done"#;
+    jobs.space.run("bash").args(["-c", script]).env("BGTOOLS_DIR", jobs.dir()).silent(0);
+    let id = jobs.start("next", "exec sleep 1000");
+    assert_eq!(jobs.state(&id), "running");
+    assert!(id.ends_with("_2"), "{id}");
 }
 
 /// The same over many instants: each launch is whole and then cancelled, or it never was.

@@ -67,7 +67,8 @@ fn a_record_that_names_a_living_stranger_is_not_believed() {
         (record["pid"], record["pgid"], record["sid"]) = (pid.into(), pid.into(), pid.into());
         record["start_ticks"] = ticks.into();
     };
-    let supervisor = |record: &mut Value| record["supervisor"] = serde_json::json!({"pid": pid, "start_ticks": ticks, "reaper": 1});
+    let supervisor =
+        |record: &mut Value| record["supervisor"] = serde_json::json!({"pid": pid, "start_ticks": ticks, "reaper": 1});
     let both = |record: &mut Value| {
         same_start(record);
         supervisor(record);
@@ -130,7 +131,8 @@ fn a_recycled_number_is_never_signalled() {
         until("the number to be free", || jobs.process_state(number).is_none());
         let _ = fs::remove_file(jobs.path("stranger"));
         let stranger = until_some("a stranger of that number", || {
-            let script = format!("echo {} > /proc/sys/kernel/ns_last_pid; perl -e \"$1\" < /dev/null > /dev/null 2>&1 &", number - 1);
+            let script =
+                format!("echo {} > /proc/sys/kernel/ns_last_pid; perl -e \"$1\" < /dev/null > /dev/null 2>&1 &", number - 1);
             jobs.space.run("setsid").args(["bash", "-c", &script, "bash", STRANGER]).env("T", jobs.scratch()).run();
             let pid = jobs.pid("stranger");
             if pid == number {
@@ -323,7 +325,8 @@ fn two_projects_with_jobs_of_one_id_do_not_meet() {
     let (id, pids) = until_some("two jobs of one id", || {
         let script = r#"env -u BG_JOB_ID setsid -f bash -c 'exec sleep 1000'; exec sleep 1000"#;
         let launch = |dir| jobs.tool("bgrun").env("BGTOOLS_DIR", dir).args(["-n", "same", "--", "bash", "-c", script]);
-        let ids: Vec<String> = at_once(dirs.iter().map(launch).collect()).into_iter().map(|ran| ran.stdout.trim_end().to_owned()).collect();
+        let ids: Vec<String> =
+            at_once(dirs.iter().map(launch).collect()).into_iter().map(|ran| ran.stdout.trim_end().to_owned()).collect();
         let pid = |n: usize| {
             let path = dirs[n].join(format!("{}.json", ids[n]));
             crate::support::jobs::pid_in(&crate::support::jobs::read_json(&path)["pid"])

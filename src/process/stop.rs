@@ -107,8 +107,7 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
         for process in &present {
             let refused = signal_all(process, libc::SIGKILL).err();
             killed.insert(process.identity());
-            let why =
-                refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| reason(&e));
+            let why = refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| reason(&e));
             done.survivors.push(Survivor { identity: process.identity(), comm: process.comm.clone(), why });
         }
         done.killed = killed.len();

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
-use super::{Lock, StateDir, read_file, record_name, replace_file};
+use super::{Lock, StateDir, beside_name, read_file, record_name, replace_file};
 use crate::record::parse_id;
 
 /// How many ids of one second are tried before something must be wrong.
@@ -33,7 +33,8 @@ impl Claim {
         for suffix in first..first.saturating_add(MOST_IN_A_SECOND) {
             let id = if suffix == 1 { format!("{name}_{stamp}") } else { format!("{name}_{stamp}_{suffix}") };
             let Some(lock) = Lock::create(dir, &id)? else { continue };
-            if !dir.has_record(&id)? && also_free(&id)? {
+            // What lies beside a record belongs to the job that had the id: a request to cancel that one would end this one.
+            if !dir.has(&record_name(&id))? && !dir.has(&beside_name(&id))? && also_free(&id)? {
                 return Ok(Self { id, lock });
             }
             lock.remove(dir)?;
@@ -53,8 +54,8 @@ fn above(stamp: &str, mark: Option<&str>) -> (String, u32) {
 const PRUNED: &str = ".pruned";
 
 impl StateDir {
-    fn has_record(&self, id: &str) -> io::Result<bool> {
-        match fstatat(self.as_fd(), record_name(id).as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+    fn has(&self, name: &str) -> io::Result<bool> {
+        match fstatat(self.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
             Err(error) => Err(error.into()),

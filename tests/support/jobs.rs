@@ -139,7 +139,8 @@ impl Jobs {
     /// How many living processes inside bear the job's key.
     pub fn members_left(&self, id: &str) -> usize {
         let key = format!("BG_JOB_KEY={}", self.record(id)["key"].as_str().unwrap());
-        let pids = fs::read_dir(self.space.proc(1, "..")).unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let pids =
+            fs::read_dir(self.space.proc(1, "..")).unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let bears = |pid: &i32| {
             let environ = fs::read(self.space.proc(*pid, "environ")).unwrap_or_default();
             environ.split(|b| *b == 0).any(|entry| entry == key.as_bytes()) && self.alive(*pid)

@@ -10,9 +10,9 @@ pub mod wait;
 use std::path::PathBuf;
 
 pub use jobs::Jobs;
-pub use run::{Ran, Run, path_of};
 #[allow(unused_imports, reason = "each topic uses its part")]
 pub use run::tool;
+pub use run::{Ran, Run, path_of};
 pub use space::Space;
 pub use wait::{until, until_some};
 
