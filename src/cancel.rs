@@ -196,8 +196,8 @@ fn is_the_jobs(dir: &StateDir, record: &Record, process: Identity) -> bool {
         Mark::Supervisor(_) => false,
         Mark::None | Mark::Unreadable => {
             let runs_as = owner(format!("/proc/{}", process.pid).into());
-            let owned = matches!((recorded, runs_as), (Ok(recorded), Ok(runs)) if recorded == 0 || recorded == runs);
-            owned && stat.sid == stat.pid && writes_to(process.pid, record.log.as_os_str().as_ref())
+            let may_be = matches!((recorded, runs_as), (Ok(recorded), Ok(runs)) if recorded == 0 || recorded == runs);
+            may_be && stat.sid == stat.pid && writes_to(process.pid, record.log.as_os_str().as_ref())
         }
     }
 }

@@ -323,7 +323,7 @@ fn two_projects_with_jobs_of_one_id_do_not_meet() {
     let jobs = Jobs::new();
     let dirs = [jobs.path("one"), jobs.path("two")];
     let (id, pids) = until_some("two jobs of one id", || {
-        let script = r#"env -u BG_JOB_ID setsid -f bash -c 'exec sleep 1000'; exec sleep 1000"#;
+        let script = "env -u BG_JOB_ID setsid -f bash -c 'exec sleep 1000'; exec sleep 1000";
         let launch = |dir| jobs.tool("bgrun").env("BGTOOLS_DIR", dir).args(["-n", "same", "--", "bash", "-c", script]);
         let ids: Vec<String> =
             at_once(dirs.iter().map(launch).collect()).into_iter().map(|ran| ran.stdout.trim_end().to_owned()).collect();

@@ -1,6 +1,6 @@
 //! Stopping processes until none is left: a polite signal, a grace, then SIGKILL for whatever remains or appears.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -16,6 +16,32 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 const FREEZE_ROUNDS: usize = 50;
 /// How many ends are waited for at once; the rest is seen in the next look.
 const WATCHED: usize = 64;
+
+/// The process groups that members led when they were seen. A group is signalled whole, so that what forks there faster
+/// than it is found is hit as well, and through its leader's descriptor, which names this group even when the leader is
+/// gone and its number was given to another. Whoever is in a group that a job's process made was put there by the job.
+#[derive(Debug, Default)]
+struct Groups(HashMap<Identity, Handle>);
+
+impl Groups {
+    fn note(&mut self, present: &[Stat]) {
+        for leader in present.iter().filter(|process| process.pgid == process.pid) {
+            if self.0.len() < WATCHED
+                && !self.0.contains_key(&leader.identity())
+                && let Ok(Some(handle)) = Handle::open(leader.identity())
+            {
+                self.0.insert(leader.identity(), handle);
+            }
+        }
+    }
+
+    /// An older kernel refuses, and each process is signalled by itself anyway.
+    fn signal(&self, signal: i32) {
+        for leader in self.0.values() {
+            let _ = sys::pidfd_signal_group(leader.as_fd(), signal);
+        }
+    }
+}
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -51,8 +77,9 @@ pub fn stop(
     deadline: &mut dyn FnMut() -> Instant,
 ) -> io::Result<Stopped> {
     let mut done = Stopped::default();
-    ask(members, signal, wake, deadline, &mut done)?;
-    kill(members, &mut done)?;
+    let mut groups = Groups::default();
+    ask(members, signal, wake, deadline, &mut done, &mut groups)?;
+    kill(members, &mut done, &mut groups)?;
     Ok(done)
 }
 
@@ -63,6 +90,7 @@ fn ask(
     wake: Option<BorrowedFd<'_>>,
     deadline: &mut dyn FnMut() -> Instant,
     done: &mut Stopped,
+    groups: &mut Groups,
 ) -> io::Result<()> {
     let mut until = deadline();
     if signal == libc::SIGKILL {
@@ -70,6 +98,7 @@ fn ask(
     }
     loop {
         let present = members();
+        groups.note(&present);
         if present.is_empty() || Instant::now() >= until {
             return Ok(());
         }
@@ -87,7 +116,7 @@ fn ask(
 }
 
 /// The other half: stand still, then die.
-fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
+fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped, groups: &mut Groups) -> io::Result<()> {
     let limit = Instant::now() + KILL_LIMIT;
     let mut frozen = HashSet::new();
     for _ in 0..FREEZE_ROUNDS {
@@ -95,8 +124,10 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
         if fresh.is_empty() {
             break;
         }
+        groups.note(&fresh);
+        groups.signal(libc::SIGSTOP);
         for process in fresh {
-            let _ = signal_all(&process, libc::SIGSTOP);
+            let _ = signal_one(process.identity(), libc::SIGSTOP);
             frozen.insert(process.identity());
         }
     }
@@ -104,8 +135,12 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
     loop {
         let present = members();
         done.survivors.clear();
+        groups.note(&present);
+        if !present.is_empty() {
+            groups.signal(libc::SIGKILL);
+        }
         for process in &present {
-            let refused = signal_all(process, libc::SIGKILL).err();
+            let refused = signal_one(process.identity(), libc::SIGKILL).err();
             killed.insert(process.identity());
             let why = refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| reason(&e));
             done.survivors.push(Survivor { identity: process.identity(), comm: process.comm.clone(), why });
@@ -127,16 +162,6 @@ fn reason(error: &io::Error) -> String {
 /// Signals a process that is checked after it was opened; `false` when it is gone.
 fn signal_one(identity: Identity, signal: i32) -> io::Result<bool> {
     Handle::open(identity)?.map_or(Ok(false), |handle| handle.signal(signal))
-}
-
-/// The same for a process and, where it leads one, its group: what forks there faster than it is found is hit as well.
-/// Whoever is in the group of a job's process was put there by the job.
-fn signal_all(process: &Stat, signal: i32) -> io::Result<bool> {
-    let Some(handle) = Handle::open(process.identity())? else { return Ok(false) };
-    if process.pgid == process.pid {
-        let _ = sys::pidfd_signal_group(handle.as_fd(), signal);
-    }
-    handle.signal(signal)
 }
 
 /// Waits until one of them ends, `wake` is readable or the time has come; says whether `wake` was it.
