@@ -32,8 +32,13 @@ impl Space {
             // Until its own /proc is mounted, number 1 in it is another; and it must be a bash that has begun to reap.
             let own = PathBuf::from(format!("/proc/{init}/root/proc/1"));
             let mounted = fs::read_link(own.join("ns/pid")).ok()? == fs::read_link(format!("/proc/{init}/ns/pid")).ok()?;
-            let reaps = !fs::read_to_string(own.join("task/1/children")).ok()?.trim().is_empty();
-            (mounted && reaps && fs::read(own.join("comm")).ok()? == b"bash\n").then_some(init)
+            let sleeper = fs::read_to_string(own.join("task/1/children")).ok()?;
+            // What starts in the same clock tick as a job can't be told from what the job started.
+            let stat = fs::read_to_string(format!("/proc/{init}/root/proc/{}/stat", sleeper.trim())).ok()?;
+            let start: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+            let uptime = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.replace('.', "");
+            let over = uptime.parse::<u64>().ok()? > start + 1;
+            (mounted && over && fs::read(own.join("comm")).ok()? == b"bash\n").then_some(init)
         });
         Self { unshare, init }
     }
