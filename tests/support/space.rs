@@ -35,9 +35,9 @@ impl Space {
             let sleeper = fs::read_to_string(own.join("task/1/children")).ok()?;
             // What starts in the same clock tick as a job can't be told from what the job started.
             let stat = fs::read_to_string(format!("/proc/{init}/root/proc/{}/stat", sleeper.trim())).ok()?;
-            let start: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+            let began: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
             let uptime = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.replace('.', "");
-            let over = uptime.parse::<u64>().ok()? > start + 1;
+            let over = uptime.parse::<u64>().ok()? > began + 1;
             (mounted && over && fs::read(own.join("comm")).ok()? == b"bash\n").then_some(init)
         });
         Self { unshare, init }
