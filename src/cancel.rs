@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,9 +15,12 @@ use crate::exit::{Exit, Failure};
 use crate::process::{Family, Handle, Here, Identity, Mark, Orphaned, Stat, Survivor, stop};
 use crate::record::{CancelRequest, Evidence, Record, State, amend};
 use crate::state_dir::{Lock, Observed, Place, RecordFile, StateDir, observe};
+use crate::sys;
 
 /// What a supervisor may need beyond the grace: to notice, to kill, to write.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries to take a lock that somebody holds.
+const LOCK_RETRY_MS: i32 = 20;
 /// A century.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -115,14 +119,9 @@ fn replace_supervisor(supervisor: &Handle, record: &Record) -> anyhow::Result<Ve
 
 /// With no supervisor: holds the lock, sweeps, writes the verdict.
 fn take_over(dir: &StateDir, id: &str, request: &CancelRequest, here: &Here, orphans: Vec<Identity>) -> anyhow::Result<Outcome> {
-    let cannot = || format!("cannot take the lock of job '{id}'");
-    let Some(lock) = Lock::take(dir, id).with_context(cannot)? else {
-        // Somebody else closes it this instant, or has.
-        return match observe(dir, id, here) {
-            Ok(Some(job)) if job.record.state.is_terminal() => Ok(Outcome::Gone(job.state)),
-            Ok(None) => Ok(Outcome::Gone(State::Cancelled)),
-            _ => Err(Failure::new(Exit::NotNow, format!("{}: somebody holds it", cannot())).into()),
-        };
+    let lock = match wait_for_lock(dir, id, here, grace(request).saturating_add(PATIENCE))? {
+        Held::Ours(lock) => lock,
+        Held::Over(state) => return Ok(Outcome::Gone(state)),
     };
     let bytes = dir.record_bytes(id)?.context("its record was removed")?;
     let record = crate::record::parse(id, &bytes)?;
@@ -158,10 +157,38 @@ fn take_over(dir: &StateDir, id: &str, request: &CancelRequest, here: &Here, orp
     Ok(if unproved.is_empty() { Outcome::Gone(state) } else { Outcome::Unproved(unproved) })
 }
 
-/// Whether the process that a record names is the job's: by its key, or, where its environment was cleaned, by leading a
-/// session as a job's process does. One of another user than the record's owner never is.
+/// What came of waiting for a lock.
+enum Held {
+    Ours(Lock),
+    /// Its holder closed the job.
+    Over(State),
+}
+
+/// Takes the lock, or sees the job closed by who holds it: of several that cancel an orphan one does the work, and the
+/// others say how it ended.
+fn wait_for_lock(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::Result<Held> {
+    let cannot = || format!("cannot take the lock of job '{id}'");
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(lock) = Lock::take(dir, id).with_context(cannot)? {
+            return Ok(Held::Ours(lock));
+        }
+        match observe(dir, id, here) {
+            Ok(Some(job)) if job.record.state.is_terminal() => return Ok(Held::Over(job.state)),
+            Ok(None) => return Ok(Held::Over(State::Cancelled)),
+            _ if Instant::now() >= until => {
+                return Err(Failure::new(Exit::NotNow, format!("{}: somebody holds it", cannot())).into());
+            }
+            _ => sys::readable(&[], LOCK_RETRY_MS)?,
+        };
+    }
+}
+
+/// Whether the process that a record names is the job's, by what the process itself shows: its key, or, where its
+/// environment was cleaned, the job's log as its output. Anybody can write a number into a record, and one of another
+/// user than the record's owner is believed in no case.
 fn is_the_jobs(dir: &StateDir, record: &Record, process: Identity) -> bool {
-    let owner = |path: std::path::PathBuf| std::fs::symlink_metadata(path).map(|meta| meta.uid());
+    let owner = |path: PathBuf| std::fs::symlink_metadata(path).map(|meta| meta.uid());
     let recorded = owner(dir.path().join(format!("{}.json", record.id)));
     let Some(stat) = Stat::read(process.pid).filter(|stat| stat.identity() == process) else { return false };
     match Mark::of(process.pid) {
@@ -169,9 +196,17 @@ fn is_the_jobs(dir: &StateDir, record: &Record, process: Identity) -> bool {
         Mark::Supervisor(_) => false,
         Mark::None | Mark::Unreadable => {
             let runs_as = owner(format!("/proc/{}", process.pid).into());
-            stat.sid == stat.pid && matches!((recorded, runs_as), (Ok(recorded), Ok(runs)) if recorded == 0 || recorded == runs)
+            let may_be = matches!((recorded, runs_as), (Ok(recorded), Ok(runs)) if recorded == 0 || recorded == runs);
+            may_be && stat.sid == stat.pid && writes_to(process.pid, record.log.as_os_str().as_ref())
         }
     }
+}
+
+/// Whether the process has this file as its standard output or error.
+fn writes_to(pid: i32, log: &Path) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let outputs = [1, 2].map(|fd| PathBuf::from(format!("/proc/{pid}/fd/{fd}")));
+    file(log).is_some_and(|log| outputs.iter().any(|output| file(output) == Some(log)))
 }
 
 fn close(record: &mut Record, state: State, request: &CancelRequest, unproved: &[String]) {

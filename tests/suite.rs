@@ -9,6 +9,7 @@
 
 mod architecture;
 mod callers;
+mod cancel;
 mod completions;
 mod drift;
 mod faults;
@@ -19,7 +20,9 @@ mod make_install;
 mod make_targets;
 mod readme;
 mod records;
+mod sessions;
 mod skips;
+mod strangers;
 mod support;
 mod test_deps;
 mod verdict;

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::look::{Look, Settled};
 use super::{Identity, Stat, all};
 
 /// The variable that every process of a job inherits; its value is the record's `key`.
@@ -17,6 +18,9 @@ pub const SUPERVISOR_MARK: &str = "BG_SUPERVISOR";
 
 /// Larger environments than this are cut.
 const LARGEST_ENVIRONMENT: u64 = 4 << 20;
+
+/// How often the numbers given out meanwhile are looked at: on a machine that forks all the time some pass finds a pause.
+const MOST_PASSES: usize = 500;
 
 /// What a process's environment says about whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,32 +68,44 @@ pub struct Family {
 }
 
 impl Family {
-    /// The living members.
+    /// The living members. That there is none is certain, however fast they fork, unless the whole machine forks without
+    /// a pause.
     #[must_use]
     pub fn members(&self) -> Vec<Stat> {
-        self.among(all(), Mark::of)
+        let mut look = Look::new();
+        for _ in 0..MOST_PASSES {
+            let members = self.among(&look.seen);
+            if !members.is_empty() {
+                return members;
+            }
+            if look.go_on() == Settled::Yes {
+                break;
+            }
+        }
+        self.among(&look.seen)
     }
 
-    fn among(&self, processes: Vec<Stat>, mark: impl Fn(i32) -> Mark) -> Vec<Stat> {
+    fn among(&self, seen: &[(Stat, Mark)]) -> Vec<Stat> {
         let own = crate::sys::pid();
-        let marks: HashMap<i32, Mark> = processes.iter().filter(|p| !p.is_dead()).map(|p| (p.pid, mark(p.pid))).collect();
+        let marks: HashMap<i32, &Mark> = seen.iter().map(|(p, mark)| (p.pid, mark)).collect();
         let bears_key = |pid: i32| matches!(marks.get(&pid), Some(Mark::Job(key)) if key == self.key.as_bytes());
         let another = |pid: i32| matches!(marks.get(&pid), Some(Mark::Supervisor(_) | Mark::Job(_))) && !bears_key(pid);
         let known = |p: &Stat| self.known.contains(&p.identity());
+        let processes = || seen.iter().map(|(p, _)| p);
 
-        let mut inside: HashSet<i32> = processes.iter().filter(|p| known(p) || bears_key(p.pid)).map(|p| p.pid).collect();
+        let mut inside: HashSet<i32> = processes().filter(|p| known(p) || bears_key(p.pid)).map(|p| p.pid).collect();
         inside.extend(self.supervisor);
         loop {
             let before = inside.len();
             let descends = |p: &&Stat| inside.contains(&p.ppid) && !another(p.pid);
-            let found: Vec<i32> = processes.iter().filter(descends).map(|p| p.pid).collect();
+            let found: Vec<i32> = processes().filter(descends).map(|p| p.pid).collect();
             inside.extend(found);
             if inside.len() == before {
                 break;
             }
         }
         let member = |p: &Stat| inside.contains(&p.pid) && !p.is_dead() && p.pid != own && Some(p.pid) != self.supervisor;
-        processes.into_iter().filter(|p| member(p) && (known(p) || !another(p.pid))).collect()
+        processes().filter(|p| member(p) && (known(p) || !another(p.pid))).cloned().collect()
     }
 
     /// Processes that may belong to the job and can't be told: where no supervisor inherited its orphans, one that started
@@ -131,13 +147,13 @@ mod tests {
     }
 
     fn members(family: &Family, processes: &[(i32, i32, &str)]) -> Vec<i32> {
-        let mark = |pid: i32| match processes.iter().find(|row| row.0 == pid).unwrap().2 {
+        let mark = |word: &str| match word {
             "supervisor" => Mark::Supervisor(vec![]),
             "" => Mark::None,
             key => Mark::Job(key.into()),
         };
-        let all = processes.iter().map(|row| process(row.0, row.1, 'S')).collect();
-        family.among(all, mark).iter().map(|p| p.pid).collect()
+        let seen: Vec<_> = processes.iter().map(|row| (process(row.0, row.1, 'S'), mark(row.2))).collect();
+        family.among(&seen).iter().map(|p| p.pid).collect()
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod family;
 mod handle;
 mod here;
+mod look;
 mod stat;
 mod stop;
 

@@ -1,9 +1,11 @@
 //! Stopping processes until none is left: a polite signal, a grace, then SIGKILL for whatever remains or appears.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use super::{Handle, Identity, Stat};
 use crate::sys;
@@ -14,6 +16,32 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 const FREEZE_ROUNDS: usize = 50;
 /// How many ends are waited for at once; the rest is seen in the next look.
 const WATCHED: usize = 64;
+
+/// The process groups that members led when they were seen. A group is signalled whole, so that what forks there faster
+/// than it is found is hit as well, and through its leader's descriptor, which names this group even when the leader is
+/// gone and its number was given to another. Whoever is in a group that a job's process made was put there by the job.
+#[derive(Debug, Default)]
+struct Groups(HashMap<Identity, Handle>);
+
+impl Groups {
+    fn note(&mut self, present: &[Stat]) {
+        for leader in present.iter().filter(|process| process.pgid == process.pid) {
+            if self.0.len() < WATCHED
+                && !self.0.contains_key(&leader.identity())
+                && let Ok(Some(handle)) = Handle::open(leader.identity())
+            {
+                self.0.insert(leader.identity(), handle);
+            }
+        }
+    }
+
+    /// An older kernel refuses, and each process is signalled by itself anyway.
+    fn signal(&self, signal: i32) {
+        for leader in self.0.values() {
+            let _ = sys::pidfd_signal_group(leader.as_fd(), signal);
+        }
+    }
+}
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -49,8 +77,9 @@ pub fn stop(
     deadline: &mut dyn FnMut() -> Instant,
 ) -> io::Result<Stopped> {
     let mut done = Stopped::default();
-    ask(members, signal, wake, deadline, &mut done)?;
-    kill(members, &mut done)?;
+    let mut groups = Groups::default();
+    ask(members, signal, wake, deadline, &mut done, &mut groups)?;
+    kill(members, &mut done, &mut groups)?;
     Ok(done)
 }
 
@@ -61,6 +90,7 @@ fn ask(
     wake: Option<BorrowedFd<'_>>,
     deadline: &mut dyn FnMut() -> Instant,
     done: &mut Stopped,
+    groups: &mut Groups,
 ) -> io::Result<()> {
     let mut until = deadline();
     if signal == libc::SIGKILL {
@@ -68,6 +98,7 @@ fn ask(
     }
     loop {
         let present = members();
+        groups.note(&present);
         if present.is_empty() || Instant::now() >= until {
             return Ok(());
         }
@@ -85,28 +116,33 @@ fn ask(
 }
 
 /// The other half: stand still, then die.
-fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
+fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped, groups: &mut Groups) -> io::Result<()> {
     let limit = Instant::now() + KILL_LIMIT;
     let mut frozen = HashSet::new();
     for _ in 0..FREEZE_ROUNDS {
-        let fresh: Vec<Identity> = members().iter().map(Stat::identity).filter(|id| !frozen.contains(id)).collect();
+        let fresh: Vec<Stat> = members().into_iter().filter(|process| !frozen.contains(&process.identity())).collect();
         if fresh.is_empty() {
             break;
         }
-        for identity in fresh {
-            let _ = signal_one(identity, libc::SIGSTOP);
-            frozen.insert(identity);
+        groups.note(&fresh);
+        groups.signal(libc::SIGSTOP);
+        for process in fresh {
+            let _ = signal_one(process.identity(), libc::SIGSTOP);
+            frozen.insert(process.identity());
         }
     }
     let mut killed = HashSet::new();
     loop {
         let present = members();
         done.survivors.clear();
+        groups.note(&present);
+        if !present.is_empty() {
+            groups.signal(libc::SIGKILL);
+        }
         for process in &present {
             let refused = signal_one(process.identity(), libc::SIGKILL).err();
             killed.insert(process.identity());
-            let why =
-                refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| e.to_string());
+            let why = refused.map_or_else(|| format!("SIGKILL has no effect, it is in state {}", process.state), |e| reason(&e));
             done.survivors.push(Survivor { identity: process.identity(), comm: process.comm.clone(), why });
         }
         done.killed = killed.len();
@@ -116,6 +152,11 @@ fn kill(members: &dyn Fn() -> Vec<Stat>, done: &mut Stopped) -> io::Result<()> {
         }
         wait_for_change(&present, None, limit)?;
     }
+}
+
+/// In words, without the number that std adds.
+fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |raw| Errno::from_raw(raw).desc().to_owned())
 }
 
 /// Signals a process that is checked after it was opened; `false` when it is gone.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
-use super::{Lock, StateDir, read_file, record_name, replace_file};
+use super::{Lock, StateDir, beside_name, read_file, record_name, replace_file};
 use crate::record::parse_id;
 
 /// How many ids of one second are tried before something must be wrong.
@@ -40,7 +40,9 @@ impl Claim {
             let id = if suffix == 1 { format!("{name}_{stamp}") } else { format!("{name}_{stamp}_{suffix}") };
             trying(&id);
             let Some(lock) = Lock::create(dir, &id)? else { continue };
-            match dir.has_record(&id).and_then(|taken| Ok(!taken && also_free(&id)?)) {
+            // What lies beside a record belongs to the job that had the id: a request to cancel that one would end this one.
+            let free = || Ok(!dir.has(&record_name(&id))? && !dir.has(&beside_name(&id))?);
+            match free().and_then(|free: bool| Ok(free && also_free(&id)?)) {
                 Ok(true) => return Ok(Self { id, lock }),
                 Ok(false) => lock.remove(dir)?,
                 Err(error) => {
@@ -64,8 +66,8 @@ fn above(stamp: &str, mark: Option<&str>) -> (String, u32) {
 const PRUNED: &str = ".pruned";
 
 impl StateDir {
-    fn has_record(&self, id: &str) -> io::Result<bool> {
-        match fstatat(self.as_fd(), record_name(id).as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+    fn has(&self, name: &str) -> io::Result<bool> {
+        match fstatat(self.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
             Err(error) => Err(error.into()),

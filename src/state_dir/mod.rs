@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::record::{CancelRequest, Progress, Record, Unreadable, parse};
 
@@ -139,6 +140,14 @@ impl StateDir {
             Err(error) => return Err(error.into()),
         }
         replace_file(self.beside(id)?.as_fd(), "cancel.json", &crate::record::line(request))
+    }
+
+    /// Takes the request back, with the folder where nothing else is in it: the job it was for was never started.
+    pub(super) fn forget_request(&self, id: &str) {
+        if let Ok(beside) = self.beside(id) {
+            let _ = file::remove(beside.as_fd(), "cancel.json");
+            let _ = unlinkat(self.as_fd(), beside_name(id).as_str(), UnlinkatFlags::RemoveDir);
+        }
     }
 
     /// Opens `ID.d`.

@@ -72,12 +72,14 @@ impl<'a> RecordFile<'a> {
         Ok(())
     }
 
-    /// Removes what was set aside, and the record itself where `published`: the job was never started.
+    /// Removes what was set aside, and, where `published`, the record itself with a request to cancel it: the job was
+    /// never started.
     pub fn withdraw(&mut self, published: bool) {
         self.spare = None;
         let _ = remove(self.dir.as_fd(), &self.spare_name());
         if published {
             let _ = remove(self.dir.as_fd(), &record_name(&self.id));
+            self.dir.forget_request(&self.id);
         }
     }
 

@@ -2,20 +2,25 @@
 #![allow(dead_code, reason = "each topic uses its part")]
 
 pub mod catalogue;
+pub mod enclosed;
 pub mod faults;
 pub mod jobs;
 pub mod project;
 pub mod root;
 pub mod run;
+pub mod space;
 pub mod tracer;
 pub mod wait;
 
 use std::path::PathBuf;
 
+pub use enclosed::Enclosed;
 pub use jobs::Jobs;
 pub use project::Project;
 pub use root::needs_root;
-pub use run::{Run, tool};
+#[allow(unused_imports, reason = "each topic uses its part")]
+pub use run::{Ran, Run, path_of, tool};
+pub use space::Space;
 pub use wait::{until, until_some};
 
 /// The repository's root.
@@ -26,4 +31,9 @@ pub fn root() -> PathBuf {
 /// A directory of the test's own on disk, gone with the value.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bgtools-test.").tempdir().unwrap()
+}
+
+/// Whether the tests run as root. Another user gets what can't run then named as skipped.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
