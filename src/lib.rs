@@ -2,7 +2,10 @@
 pub mod clock;
 pub mod entry;
 pub mod exit;
+pub mod gauges;
+pub mod probe;
 pub mod process;
+pub mod size;
 pub mod sys;
 pub mod text;
 pub mod tools;

@@ -39,6 +39,29 @@ pub fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// Ends a forked child without running anything of its parent's: no destructors, no flushing of copied buffers.
+pub fn exit_at_once(code: i32) -> ! {
+    // SAFETY: takes an integer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// The memory call that every NVIDIA driver has: total, free and used bytes. Newer ones have a second version, the only
+/// one that the wrapper knows.
+///
+/// # Errors
+/// As the driver has it, or that the library lacks this call too.
+pub fn nvml_memory_v1(
+    nvml: &nvml_wrapper::Nvml,
+    device: &nvml_wrapper::Device<'_>,
+) -> Result<(u64, u64, u64), nvml_wrapper::error::NvmlError> {
+    let call = nvml_wrapper::error::nvml_sym(nvml.lib().nvmlDeviceGetMemoryInfo.as_ref())?;
+    // SAFETY: three plain integers, for which zero is a value.
+    let mut memory = unsafe { std::mem::zeroed() };
+    // SAFETY: the handle lives as long as its library, and the pointer is to a live local of the call's own type.
+    nvml_wrapper::error::nvml_try(unsafe { call(device.handle(), &raw mut memory) })?;
+    Ok((memory.total, memory.free, memory.used))
+}
+
 /// What `wait4(2)` says of a child that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Reaped {
