@@ -64,17 +64,23 @@ impl Write for Out {
 /// Runs a tool as a program.
 #[must_use]
 pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
+    outcome(tool).into()
+}
+
+/// Runs a tool as a program and says how it ends.
+#[must_use]
+pub fn outcome<A: Parser>(tool: &Tool<A>) -> Exit {
     let mut out = Out::new();
     let result = run(tool, std::env::args_os().collect(), &mut out);
     let written = out.flush();
-    let exit = match (result, written) {
-        // `bgstatus | head`: a reader that has seen enough is no error.
-        (_, _) if out.closed => Exit::Done,
+    match (result, written) {
+        // `bgstatus | head`: a reader that has seen enough is no error, and doesn't make a "no" a "yes".
+        (Ok(exit), _) if out.closed => exit,
+        (Err(_), _) if out.closed => Exit::Done,
         (Ok(exit), Ok(())) => exit,
         (Ok(_), Err(error)) => report(tool.name, &anyhow::Error::new(error).context("cannot write to standard output")),
         (Err(error), _) => report(tool.name, &error),
-    };
-    exit.into()
+    }
 }
 
 fn run<A: Parser>(tool: &Tool<A>, argv: Vec<OsString>, out: &mut Out) -> anyhow::Result<Exit> {

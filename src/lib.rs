@@ -3,6 +3,7 @@ pub mod claims;
 pub mod clock;
 pub mod entry;
 pub mod exit;
+pub mod gate;
 pub mod gauges;
 pub mod probe;
 pub mod process;

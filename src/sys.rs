@@ -136,6 +136,25 @@ pub fn inherited(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Device and inode of an open descriptor, by its number; `None` when it isn't open.
+#[must_use]
+pub fn inode_of(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: stat is plain integers, for which zero is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: any number is allowed, and the pointer is to a live local of the right type.
+    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some((stat.st_dev, stat.st_ino))
+}
+
+/// How many columns the terminal behind a descriptor has; `None` when it is none.
+#[must_use]
+pub fn terminal_width(terminal: impl AsFd) -> Option<usize> {
+    // SAFETY: winsize is plain integers, for which zero is a value.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, and a pointer to a live local of the request's own type.
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
 /// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own
 /// runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
 pub fn default_signals() {

@@ -1,1 +1,3 @@
 //! The tools, each as its options and a list of steps.
+
+pub mod resgate;
