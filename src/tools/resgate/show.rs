@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::NAME;
 use super::args::{Manner, Unknown};
@@ -27,6 +27,13 @@ pub(super) struct Show {
     terminal: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    verdict: Verdict,
+    checks: &'a [Check],
+}
+
 impl Show {
     pub(super) fn new(manner: &Manner) -> Self {
         Self {
@@ -45,8 +52,7 @@ impl Show {
     pub(super) fn verdict(&mut self, look: &Look, out: &mut Out) -> anyhow::Result<()> {
         self.clear();
         if self.json {
-            let checks: Vec<serde_json::Value> = look.checks.iter().map(|check| json!(check)).collect();
-            let line = json!({"verdict": look.verdict, "checks": checks});
+            let line = serde_json::to_string(&Report { verdict: look.verdict, checks: &look.checks })?;
             // Nobody has to read it: the exit code is the answer.
             match writeln!(out, "{line}").and_then(|()| out.flush()) {
                 Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
