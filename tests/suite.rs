@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod support;
+
+mod gate_claims;

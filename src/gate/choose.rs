@@ -39,10 +39,13 @@ pub(super) fn choose(wish: Cards, gpus: &Gpus, ledger: &Ledger) -> Choice {
     let usable = cards.iter().filter(|card| card.memory.is_ok()).count();
     if fit.len() < wish.count && wish.count > usable {
         // The cards that answer can never be enough, and of the others nothing is known.
-        return none(Check::unknown(NAME, refused.join("; ")));
+        let unknown = cards.iter().filter_map(|card| Some(format!("GPU {}: {}", card.index, card.memory.as_ref().err()?)));
+        let reason = format!("only {} can be measured: {}", Amount::Gpus(usable as u64), unknown.collect::<Vec<_>>().join("; "));
+        return none(Check::unknown(NAME, reason));
     }
-    let source = if refused.is_empty() { "NVML".to_owned() } else { refused.join("; ") };
-    let check = Check::made(NAME, fit.len() >= wish.count, value, limit, &source, format!("{value} with room, {limit} wanted"));
+    let refused = if refused.is_empty() { String::new() } else { format!(": {}", refused.join("; ")) };
+    let reason = format!("{value} with room, {limit} wanted{refused}");
+    let check = Check::made(NAME, fit.len() >= wish.count, value, limit, "NVML", reason);
     let chosen = fit.into_iter().take(wish.count).map(|(_, card)| card.clone());
     Choice { cards: chosen.collect(), check }
 }

@@ -80,20 +80,24 @@ fn gpu_memory_check(bytes: u64, required: bool, gpus: &Gpus, ledger: &Ledger) ->
         Gpus::None(why) => return no_gpu(name, why, required).of(limit),
     };
     let rooms: Vec<(&Card, Result<u64, String>)> = cards.iter().map(|card| (card, room(card, ledger))).collect();
-    let best = rooms.iter().filter_map(|(card, room)| Some((*card, *room.as_ref().ok()?))).max_by_key(|(_, room)| *room);
+    // Of cards with equal room the first is named.
+    let best = rooms.iter().rev().filter_map(|(card, room)| Some((*card, *room.as_ref().ok()?))).max_by_key(|(_, room)| *room);
     let refused: Vec<String> =
         rooms.iter().filter_map(|(card, room)| Some(format!("GPU {}: {}", card.index, room.as_ref().err()?))).collect();
     match best {
         Some((card, room)) => {
             let source = format!("GPU {}, {}", card.index, card.memory.as_ref().map_or("", |memory| &memory.source));
-            let also = if refused.is_empty() || room >= bytes { String::new() } else { format!(" [{}]", refused.join("; ")) };
+            let also = if refused.is_empty() || room >= bytes { String::new() } else { format!("; {}", refused.join("; ")) };
             let check = Check::at_least(name, Amount::Bytes(room), limit, &source, &promise(ledger.gpu_to_come(card)));
             Check { reason: format!("{}{also}", check.reason), ..check }
         }
         None if cards.iter().all(|card| card.memory.is_err() && ledger.owner(card).is_none()) => {
             Check::unknown(name, refused.join("; ")).of(limit)
         }
-        None => Check::at_least(name, Amount::Bytes(0), limit, &refused.join("; "), ""),
+        None => {
+            let check = Check::at_least(name, Amount::Bytes(0), limit, "NVML", "");
+            Check { reason: format!("{}; {}", check.reason, refused.join("; ")), ..check }
+        }
     }
 }
 

@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each topic uses its part")]
 
 pub mod faults;
+pub mod gpus;
 pub mod run;
+pub mod running;
 pub mod wait;
 
 use std::path::PathBuf;
 
+pub use gpus::Gpus;
 pub use run::{Ran, Run, tool};
+pub use running::Running;
 pub use wait::{until, until_some};
 
 /// The repository's root.
@@ -18,4 +22,28 @@ pub fn root() -> PathBuf {
 /// A directory of the test's own on disk, gone with the value.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bgtools-test.").tempdir().unwrap()
+}
+
+/// A program built from a C source below `tests/`, once for all tests of a run.
+pub fn built(source: &str, name: &str, flags: &[&str]) -> PathBuf {
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let source = root().join("tests").join(source);
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("built").join(name);
+    let age = |path: &std::path::Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    if age(&target) < age(&source) || age(&target).is_none() {
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let made = std::process::Command::new("cc").args(flags).arg("-O1").arg("-o").arg(&target).arg(&source).status();
+        assert!(made.unwrap().success(), "cc {}", source.display());
+    }
+    target
+}
+
+/// Whether the tests run as root. Others are told by name what that leaves out.
+pub fn root_or_skip(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped, needs root: {test}");
+    }
+    root
 }

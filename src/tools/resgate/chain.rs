@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use anyhow::Context;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::ForkResult;
 
 use super::args::{GpuEnv, Manner};
 use crate::claims::FDS;
@@ -94,26 +95,28 @@ const PASSED_ON: [Signal; 6] =
 fn supervise(program: &OsStr, command: &mut Command) -> anyhow::Result<Exit> {
     let mut signals: SigSet = PASSED_ON.into_iter().collect();
     signals.add(Signal::SIGCHLD);
-    signals.thread_block()?;
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let inbox = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut child = command.spawn().map_err(|error| not_started(program, &error))?;
+    let child = match sys::fork().context("cannot start a process")? {
+        ForkResult::Child => {
+            before.thread_set_mask()?;
+            return Err(not_started(program, &command.exec()).into());
+        }
+        ForkResult::Parent { child } => child,
+    };
     loop {
         while let Some(info) = inbox.read_signal()? {
             // From kill(2) and its kin the code is 0 or less; the kernel's own are above.
             if info.ssi_signo != Signal::SIGCHLD as u32 && info.ssi_code <= 0 {
                 let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-                let _ = nix::sys::signal::kill(pid_of(&child), signal);
+                let _ = nix::sys::signal::kill(child, signal);
             }
         }
-        if let Some(status) = child.try_wait()? {
-            return Ok(passed_on(status));
+        if let Some(ended) = sys::reap(child.as_raw())? {
+            return Ok(passed_on(ExitStatus::from_raw(ended.status)));
         }
         sys::readable(&[inbox.as_fd()], -1)?;
     }
-}
-
-fn pid_of(child: &std::process::Child) -> nix::unistd::Pid {
-    nix::unistd::Pid::from_raw(child.id().cast_signed())
 }
 
 /// A command's status as a shell shows it.
