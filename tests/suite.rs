@@ -4,3 +4,5 @@
 mod support;
 
 mod gate_claims;
+mod gate_gpu;
+mod gate_wait;
