@@ -5,4 +5,5 @@ mod support;
 
 mod gate_claims;
 mod gate_gpu;
+mod gate_machines;
 mod gate_wait;

@@ -14,7 +14,7 @@ build() {
   [ -e ready ] && return
   local kernel version
   kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9]\)/\1/p' | head -n 1)
-  apt-get download -q "$kernel" >/dev/null
+  apt-get download -qq "$kernel" >/dev/null 2>&1
   rm -rf kernel guest
   dpkg-deb -x "$kernel"_*.deb kernel
   rm -f "$kernel"_*.deb
