@@ -3,7 +3,9 @@
 
 mod support;
 
+mod gate;
 mod gate_claims;
 mod gate_gpu;
+mod gate_kernel;
 mod gate_machines;
 mod gate_wait;
