@@ -76,6 +76,10 @@ pub struct Demand {
 /// What a whole card has to have free at least: less is a card that somebody uses without a claim.
 pub const WHOLE_CARD: u64 = 2 << 30;
 
+/// How much longer than for a source to wait for a turn: a busy machine is slow to run those before, and none of them asks
+/// a source meanwhile.
+const TURNS: u32 = 6;
+
 impl Demand {
     /// Whether something is to be claimed.
     #[must_use]
@@ -141,7 +145,7 @@ impl Gate {
         let claimant = self.command.as_deref().filter(|_| self.demand.claims());
         let alone = take && claimant.is_some();
         let place = self.place(alone)?;
-        let turnstile = place.as_ref().map(|place| Turnstile::enter(place, alone, self.patience)).transpose();
+        let turnstile = place.as_ref().map(|place| Turnstile::enter(place, alone, self.patience * TURNS)).transpose();
         let turnstile = turnstile.map_err(|error| format!("cannot see the claims: {error}"))?;
         let ledger = place.as_ref().map(Ledger::read).transpose().map_err(|error| format!("cannot read the claims: {error}"))?;
         let mut ledger = ledger.unwrap_or_default();

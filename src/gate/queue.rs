@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 
-use super::{Demand, Limit};
+use super::{Demand, Limit, TURNS};
 use crate::claims::{CLAIMS, Candidate, Place, Slot, Slots, Turnstile};
 use crate::process::Identity;
 use crate::sys;
@@ -50,7 +50,7 @@ impl Queue {
     /// When the directory can't be used.
     pub fn join(places: &[Candidate], demand: &Demand, patience: Duration) -> io::Result<Self> {
         let place = Place::find(places, true)?.ok_or_else(|| io::Error::other("there is no directory for it"))?;
-        let turnstile = Turnstile::enter(&place, true, patience)?;
+        let turnstile = Turnstile::enter(&place, true, patience * TURNS)?;
         let number = tickets(&place)?.iter().map(|ticket| ticket.number).max().unwrap_or(0) + 1;
         let ticket = Ticket { version: 1, holder: Identity::own(), number, resources: resources(demand) };
         let mut slot = Slots::new(&place, TICKETS).take()?;
@@ -64,7 +64,7 @@ impl Queue {
     /// # Errors
     /// When the line can't be read.
     pub fn ahead(&self) -> io::Result<Vec<Ticket>> {
-        let _turnstile = Turnstile::enter(&self.place, false, self.patience)?;
+        let _turnstile = Turnstile::enter(&self.place, false, self.patience * TURNS)?;
         let mut ahead = tickets(&self.place)?;
         ahead.retain(|other| other.number < self.ticket.number && !other.resources.is_disjoint(&self.ticket.resources));
         ahead.sort_by_key(|ticket| ticket.number);
