@@ -78,6 +78,7 @@ impl Probe {
     }
 
     /// Waits for the answers, until the deadline at most.
+    #[must_use]
     pub fn finish<T: DeserializeOwned>(mut self) -> (Vec<T>, Ending) {
         let late = !self.read_to_end();
         let mut whole = false;

@@ -76,23 +76,24 @@ mod tests {
     #[test]
     fn units_are_powers_of_1024_unless_written_as_si() {
         let sizes = ["2G", "2GiB", "2gib", "2GB", "500M", "1.5k", "42", "0", "7 MiB", "1.9999999999999999999K"].map(parse);
-        let expected =
-            [2 << 30, 2 << 30, 2 << 30, 2_000_000_000, 500 << 20, 1536, 42, 0, 7 << 20, 2047].map(Ok::<u64, String>);
+        let expected = [2 << 30, 2 << 30, 2 << 30, 2_000_000_000, 500 << 20, 1536, 42, 0, 7 << 20, 2047].map(Ok::<u64, String>);
         assert_eq!(sizes, expected);
     }
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in ["", "-1", "1X", "NaN", "inf", "G", ".", "1e3", "1..2", "99999999999999999999", "99999999P", "0x10", "1.2.3G"] {
+        for text in ["", "-1", "1X", "NaN", "inf", "G", ".", "1e3", "1..2", "99999999999999999999", "99999999P", "0x10", "1.2.3G"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_size_is_shown_with_at_most_one_decimal() {
-        assert_eq!([0, 1023, 1024, 1536, 300 << 20, (1 << 30) - 1].map(shown), [
-            "0 bytes", "1023 bytes", "1 KiB", "1.5 KiB", "300 MiB", "1023 MiB"
-        ]);
+        assert_eq!(
+            [0, 1023, 1024, 1536, 300 << 20, (1 << 30) - 1].map(shown),
+            ["0 bytes", "1023 bytes", "1 KiB", "1.5 KiB", "300 MiB", "1023 MiB"]
+        );
     }
 
     proptest! {

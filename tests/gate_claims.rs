@@ -87,7 +87,8 @@ fn a_claim_lives_through_timeout_setsid_and_nohup() {
     let pid_file = gpus.path().join("pid");
     let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid_file.display());
     for wrapper in [&["timeout", "1000"][..], &["setsid", "-f"], &["nohup"]] {
-        let mut call = Running::start(gpus.resgate().args(["--gpus", "1", "--"]).args(wrapper).args(["sh", "-c", &script]).command());
+        let mut call =
+            Running::start(gpus.resgate().args(["--gpus", "1", "--"]).args(wrapper).args(["sh", "-c", &script]).command());
         let inner: i32 = until_some("the command runs", || fs::read_to_string(&pid_file).ok()?.trim().parse().ok());
         closed();
         if wrapper[0] == "timeout" {

@@ -163,6 +163,7 @@ fn a_card_without_a_uuid_is_known_by_its_number() {
     let inner = "\"$0\" --gpus 1 -- printenv CUDA_VISIBLE_DEVICES; echo $CUDA_VISIBLE_DEVICES";
     let resgate = gpus.resgate().command();
     let script = format!("unset CUDA_VISIBLE_DEVICES; {}", inner.split(';').next().unwrap());
-    let out = gpus.resgate().args(["--gpus", "1", "--gpu-env", "uuid", "--", "sh", "-c", &script]).arg(resgate.get_program()).ok();
+    let out =
+        gpus.resgate().args(["--gpus", "1", "--gpu-env", "uuid", "--", "sh", "-c", &script]).arg(resgate.get_program()).ok();
     assert_eq!(out, "1\n");
 }

@@ -31,7 +31,7 @@ fn guest(script: &str) -> Vec<(String, String)> {
     for line in ran.stdout.lines() {
         match (line.strip_prefix('@'), answers.last_mut()) {
             (Some(name), _) => answers.push((name.to_owned(), String::new())),
-            (None, Some((_, text))) => text.push_str(&format!("{line}\n")),
+            (None, Some((_, text))) => text.extend([line, "\n"]),
             (None, None) => {}
         }
     }

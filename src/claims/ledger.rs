@@ -48,11 +48,15 @@ impl Ledger {
                     let memory_used = if claim.memory_bytes.is_some() { holders::memory_of(&holders) } else { 0 };
                     ledger.held.push(Held { claim, inode: slot.inode, holders, memory_used });
                 }
-                (Ok(claim), _) => ledger.damaged.push(format!("{}: version {}", place.path().join(slot.name).display(), claim.version)),
-                (Err(error), _) => ledger.damaged.push(format!("{}: {error}", place.path().join(slot.name).display())),
+                (Ok(claim), _) => ledger.damage(place, &slot.name, &format!("version {}", claim.version)),
+                (Err(error), _) => ledger.damage(place, &slot.name, &error),
             }
         }
         Ok(ledger)
+    }
+
+    fn damage(&mut self, place: &Place, name: &str, fault: &str) {
+        self.damaged.push(format!("{}: {fault}", place.path().join(name).display()));
     }
 
     /// Leaves out the claims whose files these are: what a process was promised isn't taken from it.

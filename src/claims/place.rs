@@ -28,6 +28,9 @@ pub struct Place {
     dir: OwnedFd,
 }
 
+/// File systems of another machine that nix doesn't name: `CIFS` and `SMB2`.
+const REMOTE: [i64; 2] = [0xff53_4d42, 0xfe53_4d42];
+
 /// More than any honest file of ours holds.
 const LONGEST: u64 = 1 << 20;
 
@@ -61,10 +64,8 @@ impl Place {
     fn open(path: &Path) -> io::Result<Self> {
         let dir = open(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY, Mode::empty())?;
         access(path, AccessFlags::W_OK | AccessFlags::X_OK)?;
-        const CIFS: i64 = 0xff53_4d42;
-        const SMB2: i64 = 0xfe53_4d42;
         let kind = fstatfs(&dir)?.filesystem_type();
-        if kind == NFS_SUPER_MAGIC || kind == SMB_SUPER_MAGIC || [CIFS, SMB2].contains(&kind.0) {
+        if kind == NFS_SUPER_MAGIC || kind == SMB_SUPER_MAGIC || REMOTE.contains(&kind.0) {
             return Err(io::Error::other("it is on a network file system, whose locks say nothing about this machine"));
         }
         Ok(Self { path: path.to_owned(), dir })
@@ -79,7 +80,10 @@ impl Place {
     /// The names in it.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let entries = std::fs::read_dir(&self.path)?;
-        entries.map(|entry| Ok(entry?.file_name())).filter_map(|name| name.map(|name| name.into_string().ok()).transpose()).collect()
+        entries
+            .map(|entry| Ok(entry?.file_name()))
+            .filter_map(|name| name.map(|name| name.into_string().ok()).transpose())
+            .collect()
     }
 
     /// Opens a file for reading, or for the lock too. Never waits, follows no link.
@@ -93,7 +97,8 @@ impl Place {
     /// for names that aren't there.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         let before = nix::sys::stat::umask(Mode::empty());
-        let made = openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | COMMON, Mode::from_bits_truncate(0o666));
+        let made =
+            openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | COMMON, Mode::from_bits_truncate(0o666));
         nix::sys::stat::umask(before);
         Ok(File::from(made?))
     }
@@ -111,8 +116,7 @@ pub(super) fn contents(file: &File) -> io::Result<String> {
 impl Candidate {
     fn make(&self) -> io::Result<Place> {
         let mode = if self.shared { 0o1777 } else { 0o700 };
-        let made = std::fs::DirBuilder::new().recursive(!self.shared).mode(mode).create(&self.path);
-        match made {
+        match std::fs::DirBuilder::new().recursive(!self.shared).mode(mode).create(&self.path) {
             Ok(()) if self.shared => {
                 let place = Place::open(&self.path)?;
                 // The umask took its part. The directory was just made here, and it is changed by its descriptor.

@@ -35,9 +35,7 @@ fn memory_check(name: &'static str, limit: Amount, levels: &Gauge<Vec<Level>>, l
         _ => Check::at_least(name, Amount::Bytes(room), limit, &level.source, &promise(promised)),
     };
     let tightest = match limit {
-        Amount::Percent(_) => {
-            rooms.max_by(|a, b| used_percent(a.0.total, a.1).total_cmp(&used_percent(b.0.total, b.1)))
-        }
+        Amount::Percent(_) => rooms.max_by(|a, b| used_percent(a.0.total, a.1).total_cmp(&used_percent(b.0.total, b.1))),
         _ => rooms.min_by_key(|(_, room, _)| *room),
     };
     tightest.map_or_else(|| Check::unknown(name, "nothing could be measured").of(limit), check)

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use crate::claims::{CLAIMS, Candidate, Claim, Ledger, Place, Share, Slot, Slots, Turnstile};
 use crate::gauges::gpu::Card;
-use crate::gauges::pressure::Kind;
 use crate::gauges::memory;
+use crate::gauges::pressure::Kind;
 use crate::process::{Here, Identity};
 use crate::text::Text;
 use crate::{clock, sys};
@@ -175,7 +175,8 @@ impl Gate {
 
     fn judge(&self, measured: &Measured, ledger: &Ledger) -> (Vec<Check>, Vec<Card>) {
         let mut checks = measured.checks(&self.demand);
-        checks.extend(ledger.damaged.iter().map(|claim| Check::unknown("claims", format!("a live claim can't be read: {claim}"))));
+        checks
+            .extend(ledger.damaged.iter().map(|claim| Check::unknown("claims", format!("a live claim can't be read: {claim}"))));
         if self.demand.needs_memory() {
             checks.extend(judge::memory(&self.demand, &memory::levels(), ledger));
         }

@@ -119,9 +119,9 @@ impl Queue {
     fn taken(&self) -> io::Result<BTreeSet<String>> {
         let claims = Slots::new(&self.place, CLAIMS).live()?;
         let before = Slots::new(&self.place, TICKETS).live()?.into_iter().filter(|live| {
-            live.text.as_ref().is_ok_and(|text| {
-                serde_json::from_str::<Ticket>(text).is_ok_and(|ticket| ticket.number < self.ticket.number)
-            })
+            live.text
+                .as_ref()
+                .is_ok_and(|text| serde_json::from_str::<Ticket>(text).is_ok_and(|ticket| ticket.number < self.ticket.number))
         });
         Ok(claims.into_iter().chain(before).map(|live| live.name).collect())
     }

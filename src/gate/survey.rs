@@ -78,12 +78,16 @@ impl Measured {
             }],
             Limit::Swap(most) => vec![match swap::used() {
                 Ok(used) => match used.value {
-                    Some(value) => Check::at_most("swap", Amount::Percent(value), Amount::Percent(*most), &used.source, " in use"),
+                    Some(value) => {
+                        Check::at_most("swap", Amount::Percent(value), Amount::Percent(*most), &used.source, " in use")
+                    }
                     None => Check::without_value("swap", "there is none").of(Amount::Percent(*most)),
                 },
                 Err(why) => Check::unknown("swap", why).of(Amount::Percent(*most)),
             }],
-            Limit::Pressure(kind, most) => vec![percent(pressure_name(*kind), pressure::some_avg10(*kind), *most, " of the time")],
+            Limit::Pressure(kind, most) => {
+                vec![percent(pressure_name(*kind), pressure::some_avg10(*kind), *most, " of the time")]
+            }
             Limit::Disk(bytes, path) => {
                 let inodes = |left: &Left| (left.all_inodes > 0).then(|| Amount::Inodes(few(left.all_inodes)));
                 self.disk(path, "disk", Amount::Bytes(*bytes), inodes)

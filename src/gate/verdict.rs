@@ -93,6 +93,7 @@ pub struct Check {
 
 impl Check {
     /// A check that was made.
+    #[must_use]
     pub fn made(name: &'static str, holds: bool, value: Amount, limit: Amount, source: &str, reason: String) -> Self {
         let verdict = if holds { Verdict::Open } else { Verdict::Closed };
         let source = Some(source.to_owned());
@@ -157,6 +158,7 @@ pub fn overall(checks: &[Check], skip_unknown: bool) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::Verdict::{Closed, Never, Open, Unknown};
     use super::*;
 
     #[test]
@@ -172,7 +174,6 @@ mod tests {
         let checks = |verdicts: &[Verdict]| -> Vec<Check> {
             verdicts.iter().map(|verdict| Check { verdict: *verdict, ..Check::unknown("", "") }).collect()
         };
-        use Verdict::{Closed, Never, Open, Unknown};
         assert_eq!(overall(&checks(&[Open, Closed, Unknown]), false), Unknown);
         assert_eq!(overall(&checks(&[Open, Closed, Unknown]), true), Closed);
         assert_eq!(overall(&checks(&[Open, Unknown]), true), Open);

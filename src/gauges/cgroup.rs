@@ -72,10 +72,7 @@ fn around(mountinfo: &str, tree: Tree, path: &str) -> Vec<Group> {
     let inside = &path[root.trim_end_matches('/').len()..];
     let inner = Path::new(inside.trim_matches('/'));
     let outer = Path::new(root);
-    inner
-        .ancestors()
-        .map(|part| Group { dir: joined(point, part), path: joined(outer, part).display().to_string() })
-        .collect()
+    inner.ancestors().map(|part| Group { dir: joined(point, part), path: joined(outer, part).display().to_string() }).collect()
 }
 
 /// `Path::join`, without the slash that an empty part leaves.
@@ -115,11 +112,10 @@ mod tests {
 
     #[test]
     fn every_group_around_is_listed_from_the_inside() {
-        assert_eq!(dirs(V2, Tree::Unified, "/user.slice/a b"), [
-            "/sys/fs/cgroup/user.slice/a b /user.slice/a b",
-            "/sys/fs/cgroup/user.slice /user.slice",
-            "/sys/fs/cgroup /",
-        ]);
+        assert_eq!(
+            dirs(V2, Tree::Unified, "/user.slice/a b"),
+            ["/sys/fs/cgroup/user.slice/a b /user.slice/a b", "/sys/fs/cgroup/user.slice /user.slice", "/sys/fs/cgroup /",]
+        );
         assert_eq!(dirs(V2, Tree::Unified, "/"), ["/sys/fs/cgroup /"]);
     }
 
@@ -127,10 +123,10 @@ mod tests {
     fn a_container_sees_its_part_of_the_tree() {
         let v1 = "40 31 0:35 /docker/c1 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory";
         assert_eq!(dirs(v1, Tree::Legacy("memory"), "/docker/c1"), ["/sys/fs/cgroup/memory /docker/c1"]);
-        assert_eq!(dirs(v1, Tree::Legacy("memory"), "/docker/c1/job"), [
-            "/sys/fs/cgroup/memory/job /docker/c1/job",
-            "/sys/fs/cgroup/memory /docker/c1"
-        ]);
+        assert_eq!(
+            dirs(v1, Tree::Legacy("memory"), "/docker/c1/job"),
+            ["/sys/fs/cgroup/memory/job /docker/c1/job", "/sys/fs/cgroup/memory /docker/c1"]
+        );
         assert_eq!(dirs(v1, Tree::Legacy("cpu"), "/docker/c1"), Vec::<String>::new());
         assert_eq!(dirs(V2, Tree::Unified, "/../other"), ["/sys/fs/cgroup /"]);
     }

@@ -39,7 +39,8 @@ impl Sample {
     /// # Errors
     /// When the kernel's counters can't be read.
     pub fn begin() -> Gauge<Self> {
-        let mask = keyed_text(&text("/proc/self/status")?, "Cpus_allowed_list:").ok_or_else(|| not_understood("/proc/self/status"))?;
+        let mask =
+            keyed_text(&text("/proc/self/status")?, "Cpus_allowed_list:").ok_or_else(|| not_understood("/proc/self/status"))?;
         let quotas = quotas()?;
         let counters = counters()?;
         let mut system = super::system()?;
@@ -114,8 +115,8 @@ fn keyed_text(text: &str, key: &str) -> Option<String> {
 fn listed(list: &str) -> Option<Vec<usize>> {
     let mut numbers = Vec::new();
     for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        numbers.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        numbers.extend(from.parse::<usize>().ok()?..=to.parse().ok()?);
     }
     Some(numbers)
 }

@@ -82,7 +82,8 @@ fn legacy(group: &Group) -> Gauge<Limited> {
     let current = needed(group, "memory.usage_in_bytes")?;
     let stat = group.dir.join("memory.stat");
     let stat_text = text(&stat)?;
-    let cache = ["total_inactive_file", "total_active_file"].map(|key| keyed(&stat_text, key).ok_or_else(|| not_understood(&stat)));
+    let cache =
+        ["total_inactive_file", "total_active_file"].map(|key| keyed(&stat_text, key).ok_or_else(|| not_understood(&stat)));
     let [inactive, active] = cache;
     Ok(Some((total, current.saturating_sub(inactive? + active?), file)))
 }

@@ -145,7 +145,8 @@ fn traces() -> Option<String> {
         Err(_) if driver.exists() => return Some(driver.display().to_string()),
         Err(_) => {}
     }
-    let numbered = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let numbered =
+        |name: &str| name.strip_prefix("nvidia").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     let nodes = fs::read_dir("/dev").ok()?;
     let node = nodes.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).find(|name| numbered(name))?;
     Some(format!("/dev/{node}"))
@@ -163,7 +164,9 @@ mod tests {
     fn no_gpu_needs_the_kernel_to_agree() {
         let absent = || vec![Said::Nothing("no library".into())];
         assert_eq!(judged(absent(), &Ending::Whole, None), Gpus::None("no library".into()));
-        assert!(matches!(judged(absent(), &Ending::Whole, Some("/dev/nvidia0")), Gpus::Unknown(why) if why.contains("/dev/nvidia0")));
+        assert!(
+            matches!(judged(absent(), &Ending::Whole, Some("/dev/nvidia0")), Gpus::Unknown(why) if why.contains("/dev/nvidia0"))
+        );
         assert!(matches!(judged(vec![Said::Count(0)], &Ending::Whole, None), Gpus::None(_)));
         assert!(matches!(judged(vec![Said::Count(0)], &Ending::Whole, Some("x")), Gpus::Unknown(_)));
     }

@@ -59,7 +59,10 @@ fn cards(nvml: &Nvml, index: u32) -> Vec<Card> {
     };
     if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
         let count = device.mig_device_count().unwrap_or(0);
-        return (0..count).filter_map(|n| device.mig_device_by_index(n).ok()).map(|part| card(nvml, &part, index, true)).collect();
+        return (0..count)
+            .filter_map(|n| device.mig_device_by_index(n).ok())
+            .map(|part| card(nvml, &part, index, true))
+            .collect();
     }
     vec![card(nvml, &device, index, false)]
 }

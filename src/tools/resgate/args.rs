@@ -75,6 +75,7 @@ pub(super) struct Limits {
 #[command(next_help_heading = "Waiting")]
 pub(super) struct Waiting {
     /// Wait until the gate is open, for TIMEOUT at most
+    #[expect(clippy::option_option, reason = "not given, given without a value, given with one")]
     #[arg(long, value_name = "TIMEOUT", num_args = 0..=1, value_parser = clock::duration, allow_negative_numbers = true)]
     pub(super) wait: Option<Option<Duration>>,
     /// How often to look while waiting
@@ -113,7 +114,7 @@ pub(super) struct Manner {
     /// The exit code for closed
     #[arg(short = 'E', long, value_name = "CODE", value_parser = clap::value_parser!(u8).range(1..), default_value_t = 75, allow_negative_numbers = true)]
     pub(super) closed_code: u8,
-    /// Exit 255 on a failure of its own, for systemd's ExecCondition=
+    /// Exit 255 on a failure of its own, for `ExecCondition=` of systemd
     #[arg(long)]
     pub(super) fail_loud: bool,
     /// Say nothing when the gate is closed

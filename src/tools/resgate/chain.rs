@@ -56,10 +56,10 @@ fn not_started(program: &OsStr, error: &io::Error) -> Failure {
 }
 
 /// Starts the command with what was claimed for it: in place of this process, or below it.
-pub(super) fn start(words: &[OsString], pass: Option<Pass>, manner: &Manner) -> anyhow::Result<Exit> {
+pub(super) fn start(words: &[OsString], pass: Option<&Pass>, manner: &Manner) -> anyhow::Result<Exit> {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
-    if let Some(pass) = &pass {
+    if let Some(pass) = pass {
         pass.slot.keep_through_exec().context("cannot hand the claim on")?;
         let mut fds: Vec<String> = inherited_fds().iter().map(ToString::to_string).collect();
         fds.push(pass.slot.fd().to_string());

@@ -49,9 +49,9 @@ pub(super) fn claims(places: &[Candidate], json: bool, patience: Duration, out: 
 
 fn row(held: &Held) -> [String; 6] {
     let claim = &held.claim;
-    let memory = claim.memory_bytes.map_or_else(|| "-".into(), |bytes| {
-        format!("{} ({} used)", size::shown(bytes), size::shown(held.memory_used))
-    });
+    let memory = claim
+        .memory_bytes
+        .map_or_else(|| "-".into(), |bytes| format!("{} ({} used)", size::shown(bytes), size::shown(held.memory_used)));
     let share = |share: &crate::claims::Share| match share.bytes {
         Some(bytes) => format!("{}:{}", share.index, size::shown(bytes)),
         None => share.index.to_string(),

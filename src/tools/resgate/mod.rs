@@ -36,15 +36,16 @@ pub fn loudly(exit: Exit) -> Exit {
     if loud && exit == Exit::Broken { Exit::Status(255) } else { exit }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as entry calls every tool")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     if let Some(root) = &args.manner.root {
         nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/")).context("cannot enter the root given")?;
     }
     if args.manner.list_claims {
-        return list::claims(&places(&args)?, args.manner.json, args.manner.probe_timeout, out);
+        return list::claims(&places(&args), args.manner.json, args.manner.probe_timeout, out);
     }
     let command = chain::command(&args.command)?;
-    let gate = gate(&args)?;
+    let gate = gate(&args);
     let mut show = Show::new(&args.manner);
     let look = match args.waiting.wait {
         None => gate.look(true).map_err(|why| anyhow!(why))?,
@@ -55,7 +56,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     };
     show.verdict(&look, out)?;
     match (look.verdict, command) {
-        (Verdict::Open, Some(command)) => chain::start(command, look.pass, &args.manner),
+        (Verdict::Open, Some(command)) => chain::start(command, look.pass.as_ref(), &args.manner),
         (verdict, _) => Ok(exit(verdict, args.manner.closed_code)),
     }
 }
@@ -69,25 +70,25 @@ const fn exit(verdict: Verdict, closed: u8) -> Exit {
     }
 }
 
-fn gate(args: &Args) -> anyhow::Result<Gate> {
+fn gate(args: &Args) -> Gate {
     let here = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let mask = env::var_os("CUDA_VISIBLE_DEVICES").map(|mask| mask.to_string_lossy().into_owned());
-    Ok(Gate {
+    Gate {
         demand: args.limits.demand(&here),
         command: (!args.command.is_empty()).then(|| args.command.iter().map(Text::from).collect()),
         patience: args.manner.probe_timeout,
-        places: places(args)?,
+        places: places(args),
         mask,
         own: inodes(&chain::inherited_fds()),
         skip_unknown: args.manner.unknown == Unknown::Open,
-    })
+    }
 }
 
 /// Where claims may lie: the machine's directory, the session's, the user's.
-fn places(args: &Args) -> anyhow::Result<Vec<Candidate>> {
+fn places(args: &Args) -> Vec<Candidate> {
     let own = |path: PathBuf| Candidate { path, shared: false };
     if let Some(dir) = &args.manner.claim_dir {
-        return Ok(vec![own(dir.clone())]);
+        return vec![own(dir.clone())];
     }
     let mut places = vec![Candidate { path: "/run/lock/bgtools".into(), shared: true }];
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -97,5 +98,5 @@ fn places(args: &Args) -> anyhow::Result<Vec<Candidate>> {
         Some(state.join("bgtools"))
     });
     places.extend(state.map(|dir| own(dir.join("claims"))));
-    Ok(places)
+    places
 }

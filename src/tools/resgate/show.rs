@@ -14,6 +14,7 @@ use crate::gate::{Check, Look, Verdict};
 use crate::text::shown;
 
 /// How much is said, and what was said last.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Show {
     quiet: bool,
     verbose: bool,
@@ -88,18 +89,18 @@ impl Show {
         } else {
             closed.iter().map(|check| check.line()).collect()
         };
-        self.tell(names, lines);
+        self.tell(names, &lines);
     }
 
     /// Others came first.
     pub(super) fn behind(&mut self, ahead: &[Ticket]) {
         let pids: Vec<String> = ahead.iter().map(|ticket| format!("pid {}", ticket.holder.pid)).collect();
-        self.tell(vec![format!("behind {}", pids.join(" "))], vec![format!("waiting behind {}", pids.join(", "))]);
+        self.tell(vec![format!("behind {}", pids.join(" "))], &[format!("waiting behind {}", pids.join(", "))]);
     }
 
     /// The one before was let in a moment ago, and what it takes can't be seen yet.
     pub(super) fn settling(&mut self) {
-        self.tell(vec!["settling".into()], vec!["first in line, waiting for the one before to show its load".into()]);
+        self.tell(vec!["settling".into()], &["first in line, waiting for the one before to show its load".into()]);
     }
 
     /// The time is up.
@@ -110,11 +111,13 @@ impl Show {
         }
     }
 
-    fn tell(&mut self, names: Vec<String>, lines: Vec<String>) {
+    fn tell(&mut self, names: Vec<String>, lines: &[String]) {
         if self.terminal {
             self.line = Some(lines.join("; "));
         } else if names != self.told && !self.quiet {
-            lines.iter().for_each(|line| complain(NAME, line));
+            for line in lines {
+                complain(NAME, line);
+            }
         }
         self.told = names;
     }
