@@ -67,8 +67,9 @@ impl Probe {
         let deadline = Instant::now() + limit;
         match sys::fork()? {
             ForkResult::Child => {
-                let code = catch_unwind(AssertUnwindSafe(|| ask(write, work))).map_or(1, |()| 0);
-                sys::exit_at_once(code)
+                // A panic must not run on in the parent's frames. It leaves the answer unfinished, which says enough.
+                let _ = catch_unwind(AssertUnwindSafe(|| ask(write, work)));
+                sys::exit_now()
             }
             ForkResult::Parent { child } => {
                 drop(write);
@@ -137,21 +138,18 @@ impl Drop for Probe {
 
 fn ask(pipe: OwnedFd, work: impl FnOnce(&mut Answers)) {
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-    let pipe = keep_only(pipe);
+    keep_only(&pipe);
     let mut answers = Answers(File::from(pipe));
     work(&mut answers);
     let _ = answers.0.write_all(WHOLE).and_then(|()| answers.0.write_all(b"\n"));
 }
 
 /// Closes every descriptor but the pipe; the standard ones become `/dev/null`.
-fn keep_only(pipe: OwnedFd) -> OwnedFd {
+fn keep_only(pipe: &OwnedFd) {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
-    let fd = pipe.as_raw_fd();
-    let _ = sys::close_range(3, fd - 1);
-    let _ = sys::close_range(fd + 1, i32::MAX);
-    pipe
+    let _ = sys::close_all_but(&[pipe.as_raw_fd()]);
 }
 
 #[cfg(test)]
@@ -180,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_child_that_dies_is_no_answer() {
-        let probe = Probe::start(LIMIT, |_| sys::exit_at_once(0)).unwrap();
+        let probe = Probe::start(LIMIT, |_| sys::exit_now()).unwrap();
         assert_eq!(probe.finish::<u32>(), (vec![], Ending::Broken));
     }
 }

@@ -1,4 +1,4 @@
-//! Says whether the machine has room now, and hands out what it promises.
+//! See `resgate(1)`.
 
 use std::process::ExitCode;
 

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, access};
+
+use crate::state_dir::refuse_network;
 
 /// A directory that may be used.
 #[derive(Clone, Debug)]
@@ -27,9 +28,6 @@ pub struct Place {
     path: PathBuf,
     dir: OwnedFd,
 }
-
-/// File systems of another machine that nix doesn't name: `CIFS` and `SMB2`.
-const REMOTE: [i64; 2] = [0xff53_4d42, 0xfe53_4d42];
 
 /// More than any honest file of ours holds.
 const LONGEST: u64 = 1 << 20;
@@ -64,10 +62,7 @@ impl Place {
     fn open(path: &Path) -> io::Result<Self> {
         let dir = open(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY, Mode::empty())?;
         access(path, AccessFlags::W_OK | AccessFlags::X_OK)?;
-        let kind = fstatfs(&dir)?.filesystem_type();
-        if kind == NFS_SUPER_MAGIC || kind == SMB_SUPER_MAGIC || REMOTE.contains(&kind.0) {
-            return Err(io::Error::other("it is on a network file system, whose locks say nothing about this machine"));
-        }
+        refuse_network(&dir)?;
         Ok(Self { path: path.to_owned(), dir })
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
 use super::{Place, lock, place};
@@ -137,7 +137,6 @@ impl Slot {
     /// # Errors
     /// As `fcntl(2)`.
     pub fn keep_through_exec(&self) -> io::Result<()> {
-        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        Ok(())
+        crate::sys::keep_on_exec(self.fd())
     }
 }

@@ -10,8 +10,9 @@ use super::NAME;
 use crate::claims::{Candidate, Held, Ledger, Place, Turnstile};
 use crate::entry::{Out, complain};
 use crate::exit::Exit;
-use crate::size;
-use crate::text::{command_line, shown};
+use crate::table::{Cell, render};
+use crate::text::command_line;
+use crate::{size, user};
 
 /// Lists the live claims; those that can't be read are named on standard error.
 pub(super) fn claims(places: &[Candidate], json: bool, patience: Duration, out: &mut Out) -> anyhow::Result<Exit> {
@@ -25,29 +26,20 @@ pub(super) fn claims(places: &[Candidate], json: bool, patience: Duration, out: 
         for held in &ledger.held {
             let mut line = json!(held.claim);
             line["memory_used_bytes"] = json!(held.claim.memory_bytes.map(|_| held.memory_used));
-            line["user"] = json!(user(held.claim.uid));
+            line["user"] = json!(user::name(held.claim.uid));
             writeln!(out, "{line}")?;
         }
         return Ok(Exit::Done);
     }
-    if ledger.held.is_empty() {
-        return Ok(Exit::Done);
-    }
-    let head = ["PID", "USER", "SINCE", "MEMORY", "GPUS", "COMMAND"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(head).chain(ledger.held.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| unicode_width::UnicodeWidthStr::width(&*row[column])).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    for row in &rows {
-        for (cell, width) in row.iter().zip(&widths) {
-            let blanks = width.saturating_sub(unicode_width::UnicodeWidthStr::width(&**cell));
-            write!(out, "{cell}{:blanks$}  ", "")?;
-        }
-        writeln!(out, "{}", row[5])?;
+    if !ledger.held.is_empty() {
+        let rows: Vec<Vec<Cell>> = ledger.held.iter().map(row).collect();
+        let width = if out.is_terminal() { crate::sys::terminal_columns(std::io::stdout()) } else { None };
+        write!(out, "{}", render(&["PID", "USER", "SINCE", "MEMORY", "GPUS", "COMMAND"], &rows, width, false))?;
     }
     Ok(Exit::Done)
 }
 
-fn row(held: &Held) -> [String; 6] {
+fn row(held: &Held) -> Vec<Cell> {
     let claim = &held.claim;
     let memory = claim
         .memory_bytes
@@ -59,12 +51,7 @@ fn row(held: &Held) -> [String; 6] {
     let gpus: Vec<String> = claim.gpus.iter().map(share).collect();
     let gpus = if gpus.is_empty() { "-".into() } else { gpus.join(",") };
     let words: Vec<&std::ffi::OsStr> = claim.command.iter().map(crate::text::Text::as_os_str).collect();
-    let since = shown(claim.since.get(..19).unwrap_or(&claim.since));
-    [claim.holder.pid.to_string(), user(claim.uid), since, memory, gpus, command_line(&words)]
-}
-
-/// The user's name, or the number of one who has none.
-fn user(uid: u32) -> String {
-    let known = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    known.map_or_else(|| uid.to_string(), |user| shown(user.name))
+    let since = claim.since.get(..19).unwrap_or(&claim.since);
+    let pid = claim.holder.pid.to_string();
+    vec![pid.into(), user::name(claim.uid).into(), since.into(), memory.into(), gpus.into(), command_line(&words).into()]
 }

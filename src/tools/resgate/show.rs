@@ -133,7 +133,8 @@ impl Show {
         let waited = clock::brief(self.started.elapsed());
         let left = deadline.map(|at| format!(", {} left", clock::brief(at.saturating_duration_since(Instant::now()))));
         let text = shown(format!("{NAME}: waiting {waited}{}: {line}", left.unwrap_or_default()));
-        let width = crate::sys::terminal_width(std::io::stderr()).unwrap_or(80).saturating_sub(1);
+        let columns = crate::sys::terminal_columns(std::io::stderr()).filter(|columns| *columns > 0);
+        let width = columns.unwrap_or(80).saturating_sub(1);
         let _ = write!(std::io::stderr(), "\r\x1b[K{}", text.chars().take(width).collect::<String>());
     }
 

@@ -60,7 +60,8 @@ fn sleep(queue: &Queue, until: Instant, deadline: Option<Instant>, show: &Show) 
     }
 }
 
-/// Any number; without the kernel's, the clock's.
+/// Any number; without the kernel's, the middle one.
 fn random() -> u32 {
-    getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().subsec_nanosecond().unsigned_abs())
+    let mut bytes = [0; 4];
+    crate::sys::random(&mut bytes).map_or(u32::MAX / 2, |()| u32::from_ne_bytes(bytes))
 }
