@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("cancel", &["process", "record", "state_dir"]),
     ("supervisor", &["launch", "process", "record", "state_dir"]),
     ("gauges", &["probe"]),
-    ("claims", &["gauges", "process"]),
+    ("claims", &["gauges", "process", "state_dir"]),
     ("gate", &["claims", "gauges", "process"]),
     ("journal", &[]),
     ("done_set", &["journal"]),

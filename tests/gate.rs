@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Ran, Run, Running, built, root_or_skip, scratch, tool, until};
+use crate::support::{Ran, Run, Running, built, needs_root, scratch, tool, until};
 
 fn resgate(options: &[&str]) -> Run {
     tool("resgate").args(options)
@@ -141,7 +141,7 @@ fn on_a_small_disk(options: &str, script: &str) -> Ran {
 
 #[test]
 fn a_disk_nearly_full_by_bytes_is_closed() {
-    if !root_or_skip("a_disk_nearly_full_by_bytes_is_closed") {
+    if !needs_root("mounts of its own") {
         return;
     }
     let ran = on_a_small_disk("size=4m", "$2 --min-disk 2M:$1 && head -c 3M /dev/zero > $1/file && $2 --min-disk 2M:$1");
@@ -150,7 +150,7 @@ fn a_disk_nearly_full_by_bytes_is_closed() {
 
 #[test]
 fn a_disk_nearly_full_by_inodes_is_closed() {
-    if !root_or_skip("a_disk_nearly_full_by_inodes_is_closed") {
+    if !needs_root("mounts of its own") {
         return;
     }
     let fill = "$2 --min-disk 1K:$1 && (cd $1 && touch 1 2 3 4 5 6 7) && $2 --min-disk 1K:$1";
@@ -164,7 +164,7 @@ fn a_disk_nearly_full_by_inodes_is_closed() {
 
 #[test]
 fn a_path_is_the_disk_behind_its_links() {
-    if !root_or_skip("a_path_is_the_disk_behind_its_links") {
+    if !needs_root("mounts of its own") {
         return;
     }
     let script = "mkdir $1/sub && ln -s $1/sub link && $2 --min-disk 8M && $2 --min-disk 1M:link && $2 --min-disk 8M:link";
@@ -187,7 +187,7 @@ fn a_path_that_is_not_there_is_unknown() {
 
 #[test]
 fn a_disk_that_never_answers_is_unknown_at_the_deadline() {
-    if !root_or_skip("a_disk_that_never_answers_is_unknown_at_the_deadline") {
+    if !needs_root("mounts of its own") {
         return;
     }
     let dir = scratch();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{Gpus, Run, Running, built, root_or_skip, scratch, tool, until, until_some};
+use crate::support::{Gpus, Run, Running, built, needs_root, scratch, tool, until, until_some};
 
 const CARD: &str = "gpu 0 8000 ok\n";
 
@@ -196,7 +196,7 @@ fn a_stopped_process_in_the_turnstile_is_not_waited_for_for_ever() {
 
 #[test]
 fn users_share_the_machines_claims() {
-    if !root_or_skip("users_share_the_machines_claims") {
+    if !needs_root("becoming somebody else") {
         return;
     }
     let gpus = Gpus::new(CARD);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gpus, root_or_skip, scratch, tool};
+use crate::support::{Gpus, needs_root, scratch, tool};
 
 const ROOMY: &str = "gpu 0 8000 ok\n";
 const LIMIT: [&str; 4] = ["--min-gpu-mem", "2G", "--probe-timeout", "300ms"];
@@ -83,7 +83,7 @@ fn a_library_that_cannot_be_loaded_is_unknown() {
 
 #[test]
 fn a_missing_driver_is_no_gpu_unless_the_kernel_shows_one() {
-    if !root_or_skip("a_missing_driver_is_no_gpu_unless_the_kernel_shows_one") {
+    if !needs_root("chroot(2)") {
         return;
     }
     let machine = scratch();

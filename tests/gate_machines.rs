@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Run, root, root_or_skip, scratch, tool};
+use crate::support::{Run, needs_root, root, scratch, tool};
 
 /// Unpacks a machine's files.
 fn machine(name: &str) -> tempfile::TempDir {
@@ -44,7 +44,7 @@ const SHARE: [&str; 2] = ["--max-mem", "100"];
 
 #[test]
 fn page_cache_in_a_container_is_not_used_memory() {
-    if !root_or_skip("page_cache_in_a_container_is_not_used_memory") {
+    if !needs_root("chroot(2)") {
         return;
     }
     let container = machine("container-v1");
@@ -62,7 +62,7 @@ fn page_cache_in_a_container_is_not_used_memory() {
 
 #[test]
 fn a_limit_around_the_own_group_counts() {
-    if !root_or_skip("a_limit_around_the_own_group_counts") {
+    if !needs_root("chroot(2)") {
         return;
     }
     // memory.high is the tighter one; the cache and the slab in it can be had.
@@ -79,7 +79,7 @@ fn a_limit_around_the_own_group_counts() {
 
 #[test]
 fn a_machine_without_limits_has_what_the_kernel_says() {
-    if !root_or_skip("a_machine_without_limits_has_what_the_kernel_says") {
+    if !needs_root("chroot(2)") {
         return;
     }
     let vm = machine("vm-v1");
@@ -92,7 +92,7 @@ fn a_machine_without_limits_has_what_the_kernel_says() {
 
 #[test]
 fn a_group_under_pressure_counts_beside_the_machine() {
-    if !root_or_skip("a_group_under_pressure_counts_beside_the_machine") {
+    if !needs_root("chroot(2)") {
         return;
     }
     let guest = machine("guest-v2");
@@ -104,7 +104,7 @@ fn a_group_under_pressure_counts_beside_the_machine() {
 
 #[test]
 fn what_cannot_be_read_is_unknown() {
-    if !root_or_skip("what_cannot_be_read_is_unknown") {
+    if !needs_root("chroot(2)") {
         return;
     }
     let workstation = machine("workstation-64");

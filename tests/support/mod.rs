@@ -5,6 +5,8 @@ pub mod catalogue;
 pub mod faults;
 pub mod gpus;
 pub mod jobs;
+pub mod project;
+pub mod root;
 pub mod run;
 pub mod running;
 pub mod tracer;
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 
 pub use gpus::Gpus;
 pub use jobs::Jobs;
+pub use project::Project;
+pub use root::needs_root;
 pub use run::{Ran, Run, tool};
 pub use running::Running;
 pub use wait::{until, until_some};
@@ -41,13 +45,4 @@ pub fn built(source: &str, name: &str, flags: &[&str]) -> PathBuf {
         assert!(made.unwrap().success(), "cc {}", source.display());
     }
     target
-}
-
-/// Whether the tests run as root. Others are told by name what that leaves out.
-pub fn root_or_skip(test: &str) -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped, needs root: {test}");
-    }
-    root
 }
