@@ -227,6 +227,19 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> io::Result<Vec<bool>
     }
 }
 
+/// Lets time pass, to the millisecond, where a span is what is wanted and no event can end it.
+pub fn pass(span: std::time::Duration) {
+    let until = std::time::Instant::now() + span;
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        if ms == 0 {
+            return;
+        }
+        let _ = readable(&[], ms);
+    }
+}
+
 /// This process's id as records hold it.
 #[must_use]
 pub fn pid() -> i32 {

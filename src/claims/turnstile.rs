@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use super::Place;
+use crate::sys;
 
 const NAME: &str = "turnstile";
 
@@ -21,14 +22,15 @@ impl Turnstile {
     pub fn enter(place: &Place, alone: bool, limit: Duration) -> io::Result<Self> {
         let file = open(place)?;
         let deadline = Instant::now() + limit;
-        let mut pause = Duration::from_micros(200);
+        let mut pause = Duration::from_millis(1);
         loop {
             let locked = if alone { fs2::FileExt::try_lock_exclusive(&file) } else { fs2::FileExt::try_lock_shared(&file) };
             match locked {
                 Ok(()) => return Ok(Self(file)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(10));
+                    // flock(2) can wait, but not for so long and no longer.
+                    sys::pass(pause);
+                    pause = (pause * 2).min(Duration::from_millis(8));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let held = format!("'{}' is held by another process", place.path().join(NAME).display());

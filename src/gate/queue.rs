@@ -80,7 +80,7 @@ impl Queue {
         let before = self.taken()?;
         let Ok(watch) = self.watch(&before) else {
             // The kernel allows a user so many watches. Without one, the next look is at its time.
-            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            sys::pass(until.saturating_duration_since(Instant::now()));
             return Ok(false);
         };
         let given_up = || Ok::<bool, io::Error>(!before.is_subset(&self.taken()?));
@@ -100,7 +100,7 @@ impl Queue {
                 // closed the file too, and nothing was given up.
                 let patience = Instant::now() + Duration::from_millis(50);
                 while !given_up()? && Instant::now() < patience {
-                    std::thread::sleep(Duration::from_millis(2));
+                    sys::pass(Duration::from_millis(2));
                 }
             }
         }

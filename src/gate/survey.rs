@@ -37,7 +37,7 @@ impl Survey {
     /// Waits for the answers. Only the cards that `mask` leaves count.
     pub(super) fn end(self, mask: Option<&str>) -> Measured {
         if let Some(Ok(sample)) = &self.cpu {
-            std::thread::sleep(sample.ripe().saturating_duration_since(Instant::now()));
+            crate::sys::pass(sample.ripe().saturating_duration_since(Instant::now()));
         }
         let cpu = self.cpu.map(|sample| sample.and_then(cpu::Sample::end));
         let disks = self.disks.map_or_else(|| Ok(Vec::new()), |asked| asked.map(disk::Asked::answers));
