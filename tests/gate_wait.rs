@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gpus, Run, Running, scratch, tool, until, until_some};
+use crate::support::{Gpus, Run, Running, scratch, tool, until_some};
 
 const CARD: &str = "gpu 0 8000 ok\n";
 const NEVER: [&str; 2] = ["--min-mem", "1000T"];
@@ -137,8 +137,6 @@ fn a_waiting_call_sleeps() {
     let run = tool("resgate").env("BGTOOLS_CLAIM_DIR", dir.path()).args(NEVER).args(["--wait", "--interval", "1h"]);
     let call = Running::start(run.command());
     call.complains("memory-free");
-    let asleep = || fs::read_to_string(format!("/proc/{}/wchan", call.pid())).unwrap();
-    until("it sleeps in poll", || asleep().contains("poll") || asleep() == "0");
     let switches = || figure(&call, "status", "voluntary_ctxt_switches:");
     // The look's own end may still be on its way to sleep.
     let settled = until_some("it stays asleep for a second", || {
@@ -148,6 +146,9 @@ fn a_waiting_call_sleeps() {
     });
     std::thread::park_timeout(Duration::from_secs(2));
     assert_eq!(switches(), settled, "it woke between two looks");
+    // What is its own. What it holds in all, built for release, is in benches/resgate.py.
+    let held = figure(&call, "smaps_rollup", "Anonymous:");
+    assert!(held <= 1024, "it holds {held} kB");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub(super) fn until_open(gate: &Gate, how: &Waiting, limit: Option<Duration>, sh
 
 /// Sleeps until the next look, in naps where a line on a terminal shows the time left.
 fn sleep(queue: &Queue, until: Instant, deadline: Option<Instant>, show: &Show) -> anyhow::Result<()> {
+    // The wait may be for days.
+    crate::sys::give_back_code();
     loop {
         show.draw(deadline);
         let nap = show.nap().map_or(until, |nap| until.min(Instant::now() + nap));
