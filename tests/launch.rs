@@ -30,8 +30,8 @@ fn descriptors(pid: i32) -> Vec<(i32, String)> {
 #[test]
 fn a_process_at_the_gate_holds_no_lock() {
     let jobs = Jobs::new();
-    // bgrun is slow with each word it says, its children are not.
-    let words = ["-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=1000000", "--"];
+    // The supervisor rests after each rename, the last of which publishes the record.
+    let words = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_exit=1000000", "--"];
     let bgrun = jobs.bgrun(["-n", "a", "--", "sleep", "100"]).command();
     let slow = Run::new("strace").args(words).arg(bgrun.get_program()).args(bgrun.get_args());
     let mut slow = jobs.owned(slow).env("BGTOOLS_DIR", jobs.dir()).command();
@@ -39,7 +39,7 @@ fn a_process_at_the_gate_holds_no_lock() {
     let gated = until_some("a record before the command runs", || {
         let name = jobs.files().into_iter().find(|file| file.starts_with("a_") && file.ends_with(".json"))?;
         let pid = jobs.pid(name.trim_end_matches(".json"));
-        assert_ne!(status_of(pid, "Name").unwrap(), "sleep", "the command runs before the launcher said go");
+        assert_ne!(status_of(pid, "Name").unwrap(), "sleep", "the command runs before its record is durable");
         Some(pid)
     });
     let held = until_some("the gate", || {

@@ -1,10 +1,17 @@
 //! The one integration test binary: each module is a topic, `support` is what they share.
-#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod architecture;
 mod callers;
 mod completions;
 mod drift;
+mod faults;
 mod formats;
 mod gate;
 mod gate_claims;
@@ -17,6 +24,8 @@ mod launch;
 mod make_install;
 mod make_targets;
 mod readme;
+mod records;
 mod skips;
 mod support;
 mod test_deps;
+mod verdict;

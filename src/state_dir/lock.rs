@@ -46,7 +46,13 @@ impl Lock {
             Err(error) => return Err(error),
         };
         // Somebody who tidies up may have taken the unlocked file in the instant before.
-        Ok((set(&file)? && is_at_its_name(dir, &file, id)?).then(|| Self { file, id: id.to_owned() }))
+        match set(&file).and_then(|held| Ok(held && is_at_its_name(dir, &file, id)?)) {
+            Ok(own) => Ok(own.then(|| Self { file, id: id.to_owned() })),
+            Err(error) => {
+                let _ = remove(dir.as_fd(), &lock_name(id));
+                Err(error)
+            }
+        }
     }
 
     /// Takes the lock of a job whose holder is gone; `None` when somebody holds it or there is no such file.

@@ -42,7 +42,7 @@ pub struct Told {
 /// Runs `command` with all its children to their ends, and kills as told.
 pub fn shoot(command: Command, shot: Shot) -> Told {
     // A tracer is a thread: the kernel lets its tracees go when it ends.
-    thread::spawn(move || Hunt::new(&command, shot).to_the_end()).join().unwrap()
+    thread::spawn(move || Hunt::new(&command, shot).until_the_end()).join().unwrap()
 }
 
 struct Hunt {
@@ -70,6 +70,7 @@ struct Tracee {
 }
 
 impl Hunt {
+    #[expect(clippy::zombie_processes, reason = "the tracer waits for it with all the others")]
     fn new(command: &Command, shot: Shot) -> Self {
         let outputs = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
         let mut waiting = Command::new("/bin/sh");
@@ -92,7 +93,7 @@ impl Hunt {
         Self { shot, root, tracees, early: Vec::new(), status: None, fired: false, executed: false, outputs }
     }
 
-    fn to_the_end(mut self) -> Told {
+    fn until_the_end(mut self) -> Told {
         while !self.tracees.is_empty() {
             match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
                 Ok(status) => self.hear(status),
