@@ -70,18 +70,23 @@ impl Write for Out {
 /// Runs a tool as a program.
 #[must_use]
 pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
+    outcome(tool).into()
+}
+
+/// Runs a tool as a program, and says how it ends.
+#[must_use]
+pub fn outcome<A: Parser>(tool: &Tool<A>) -> Exit {
     let mut out = Out::new();
     let result = run(tool, std::env::args_os().collect(), &mut out);
     let written = out.flush();
-    let exit = match (result, written) {
+    match (result, written) {
         // `bgstatus | head`: a reader that has seen enough is no error.
         (Ok(exit), _) if out.closed => exit,
         (Err(error), _) if out.closed && is_broken_pipe(&error) => Exit::Done,
         (Ok(exit), Ok(())) => exit,
         (Ok(_), Err(error)) => report(tool.name, &anyhow::Error::new(error).context("cannot write to standard output")),
         (Err(error), _) => report(tool.name, &error),
-    };
-    exit.into()
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

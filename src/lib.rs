@@ -30,6 +30,7 @@
 //! | --- | --- |
 //! | [`exit`] | the exit codes, one enum, and the error that knows its own |
 //! | [`clock`], [`signal`], [`text`], [`user`] | times, signals, untrusted bytes and users, as people and records have them |
+//! | [`size`] | sizes as people type and read them |
 //! | [`sys`] | system calls that the crates don't give: the only `unsafe` |
 //! | [`table`] | a table as wide as the terminal |
 //! | [`process`] | who a process is, whose it is, and how it is stopped without hitting another |
@@ -37,6 +38,10 @@
 //! | [`state_dir`] | the directory: claims, locks, durable replacement, and what is true of a job now |
 //! | [`launch`] | from a command line to a running command, all or nothing |
 //! | [`cancel`] | stopping a job whether its supervisor is well, slow, stopped or dead |
+//! | [`probe`] | asking what may never answer: a child with a deadline |
+//! | [`gauges`] | what the machine has to spare, measured or unknown, one module a source |
+//! | [`claims`] | what was promised: locks that the kernel frees, and what of each is still to come |
+//! | [`gate`] | limits and wishes against gauges and claims: the verdict, the choice, the line |
 //! | [`supervisor`] | one job's life: wait, reap, write the verdict |
 //! | [`entry`] | the one main: parse, run, flush, report |
 //! | [`tools`] | each tool as its options and a list of steps |
@@ -71,13 +76,18 @@
 //! - Schedules across machines, users, priorities: other programs do that, and these run inside them.
 
 pub mod cancel;
+pub mod claims;
 pub mod clock;
 pub mod entry;
 pub mod exit;
+pub mod gate;
+pub mod gauges;
 pub mod launch;
+pub mod probe;
 pub mod process;
 pub mod record;
 pub mod signal;
+pub mod size;
 pub mod state_dir;
 pub mod supervisor;
 pub mod sys;

@@ -51,6 +51,23 @@ pub fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// The memory call that every NVIDIA driver has: total, free and used bytes. Newer ones have a second version, the only
+/// one that the wrapper knows.
+///
+/// # Errors
+/// As the driver has it, or that the library lacks this call too.
+pub fn nvml_memory_v1(
+    nvml: &nvml_wrapper::Nvml,
+    device: &nvml_wrapper::Device<'_>,
+) -> Result<(u64, u64, u64), nvml_wrapper::error::NvmlError> {
+    let call = nvml_wrapper::error::nvml_sym(nvml.lib().nvmlDeviceGetMemoryInfo.as_ref())?;
+    // SAFETY: three plain integers, for which zero is a value.
+    let mut memory = unsafe { std::mem::zeroed() };
+    // SAFETY: the handle lives as long as its library, and the pointer is to a live local of the call's own type.
+    nvml_wrapper::error::nvml_try(unsafe { call(device.handle(), &raw mut memory) })?;
+    Ok((memory.total, memory.free, memory.used))
+}
+
 /// What `wait4(2)` says of a child that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Reaped {
@@ -173,6 +190,15 @@ pub fn inherited(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Device and inode of an open descriptor, by its number; `None` when it isn't open.
+#[must_use]
+pub fn inode_of(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: stat is plain integers, for which zero is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: any number is allowed, and the pointer is to a live local of the right type.
+    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some((stat.st_dev, stat.st_ino))
+}
+
 /// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own
 /// runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
 pub fn default_signals() {
@@ -213,18 +239,31 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> io::Result<Vec<bool>
     }
 }
 
+/// Lets time pass, to the millisecond, where a span is what is wanted and no event can end it.
+pub fn pass(span: std::time::Duration) {
+    let until = std::time::Instant::now() + span;
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        if ms == 0 {
+            return;
+        }
+        let _ = readable(&[], ms);
+    }
+}
+
 /// This process's id as records hold it.
 #[must_use]
 pub fn pid() -> i32 {
     Pid::this().as_raw()
 }
 
-/// How many columns the terminal on standard output has.
+/// How many columns the terminal behind a descriptor has; `None` when it is none.
 #[must_use]
-pub fn terminal_columns() -> Option<usize> {
+pub fn terminal_columns(terminal: impl AsFd) -> Option<usize> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ fills the winsize behind a valid pointer.
-    let asked = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let asked = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     (asked == 0).then_some(usize::from(size.ws_col))
 }
 

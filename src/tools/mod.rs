@@ -3,6 +3,7 @@
 pub mod bgcancel;
 pub mod bgrun;
 pub mod bgstatus;
+pub mod resgate;
 
 mod jobs;
 mod place;

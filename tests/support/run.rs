@@ -13,7 +13,9 @@ pub fn tool(name: &str) -> Run {
 
 /// Where the built tool lies: beside the test binary's own build.
 pub fn path_of(name: &str) -> PathBuf {
-    let built = option_env!("CARGO_BIN_EXE_bgrun").map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
+    let built = option_env!("CARGO_BIN_EXE_bgrun")
+        .or(option_env!("CARGO_BIN_EXE_resgate"))
+        .map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
     built.with_file_name(name)
 }
 
@@ -51,6 +53,10 @@ impl Run {
             "MFLAGS",
             "CKPT_DIR",
             "PROGRESS_FILE",
+            "BG_CLAIM_FDS",
+            "BGTOOLS_CLAIM_DIR",
+            "CUDA_DEVICE_ORDER",
+            "CUDA_VISIBLE_DEVICES",
         ] {
             command.env_remove(name);
         }

@@ -34,7 +34,7 @@ pub(super) fn show(args: &Args, dir: &StateDir, rows: &[Row], out: &mut Out) -> 
 }
 
 fn terminal_width() -> Option<usize> {
-    crate::sys::terminal_columns().filter(|columns| *columns > 0)
+    crate::sys::terminal_columns(std::io::stdout()).filter(|columns| *columns > 0)
 }
 
 fn table_row(dir: &StateDir, row: &Row, columns: &[Column], now: &jiff::Zoned) -> Vec<Cell> {
