@@ -408,8 +408,8 @@ fn a_cancel_at_the_instant_of_the_end_is_never_inconsistent() {
 fn a_cancel_during_the_launch_calls_it_off() {
     let jobs = Enclosed::new();
     let bgrun = jobs.tool("bgrun").args(["-n", "early", "--", "bash", "-c", "echo ran > $T/ran"]).command();
-    // The supervisor stands for seconds behind the publication of its record, in front of the gate.
-    let slow = ["-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_exit=3000000:when=1"];
+    // The supervisor stands for seconds behind the publication of its record, its second rename, in front of the gate.
+    let slow = ["-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_exit=3000000:when=2"];
     let mut launch = faults::strace(&slow, &bgrun);
     launch.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let launch = launch.spawn().unwrap();

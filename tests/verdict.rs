@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::jobs::{Held, alive, send, status_of};
 use crate::support::run::path_of;
+use crate::support::wait::undisturbed;
 use crate::support::{Jobs, Run, until};
 
 #[test]
@@ -345,6 +346,8 @@ fn a_record_that_is_removed_or_a_room_that_is_gone_is_written_anew() {
 fn a_supervisor_sleeps_while_its_job_just_runs() {
     let jobs = Jobs::new();
     let held = jobs.start_held("a", 0);
+    let asleep = || fs::read_to_string(format!("/proc/{}/wchan", jobs.supervisor(&held.id))).unwrap().contains("poll");
+    until("the supervisor to sleep", asleep);
     let log = jobs.path("idle.strace");
     let traced = Traced::attach(&jobs, &held, &["-o", log.to_str().unwrap()]);
     let supervisor = jobs.supervisor(&held.id);
@@ -354,7 +357,7 @@ fn a_supervisor_sleeps_while_its_job_just_runs() {
     };
     until("the poll it sleeps in", || fs::read_to_string(&log).unwrap_or_default().contains("<..."));
     let (calls, before) = (fs::read_to_string(&log).unwrap(), switches());
-    std::thread::sleep(Duration::from_secs(3));
+    undisturbed(Duration::from_secs(3));
     assert_eq!(fs::read_to_string(&log).unwrap(), calls, "a system call while nothing happened");
     assert_eq!(switches(), before, "a wakeup while nothing happened");
     assert_eq!(calls.lines().count(), 1, "{calls}");

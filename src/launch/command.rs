@@ -109,10 +109,17 @@ impl Gated {
         Ok(Report(self.report))
     }
 
-    /// Closes the gate: the process ends without having been the command.
+    /// Closes the gate, and returns when the process is gone: it never was the command.
     pub fn abandon(self) {
-        drop(self);
+        let Self { identity, gate, report } = self;
+        drop((gate, report));
+        gone(identity.pid);
     }
+}
+
+/// Waits for the end of a child that became no command.
+fn gone(pid: i32) {
+    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
 }
 
 /// Where a process says why it couldn't become the command. Exec closes it without a word, and so does a SIGKILL.
@@ -127,8 +134,16 @@ impl Report {
     pub fn read(mut self, pid: i32) -> Result<(), Refused> {
         let mut said = Vec::new();
         self.0.read_to_end(&mut said).map_err(|error| Refused::of(Step::Prepare, &error))?;
+        let refused = Self::judge(&said, pid);
+        if refused.is_err() {
+            gone(pid);
+        }
+        refused
+    }
+
+    fn judge(said: &[u8], pid: i32) -> Result<(), Refused> {
         let broken = |errno| Err(Refused { step: Step::Prepare, errno });
-        match said[..] {
+        match *said {
             [] if Stat::read(pid).is_none_or(|stat| stat.forked_only) => broken(libc::ESRCH),
             [] => Ok(()),
             [step, a, b, c, d] => {

@@ -37,7 +37,11 @@ pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateD
         match answer {
             Some(Answer::Trying(id, log)) => tried = Some((id, log)),
             Some(Answer::Started(record)) => return Ok(*record),
-            Some(Answer::Failed { code, message, hint }) => return Err(failure(code, message, hint).into()),
+            Some(Answer::Failed { code, message, hint }) => {
+                // Its end closes the socket: nothing is left, that process included.
+                while talk.hear().is_ok_and(|answer| answer.is_some()) {}
+                return Err(failure(code, message, hint).into());
+            }
             None => {
                 tidy_up(spec, dir, tried)?;
                 return Err(broken("the supervisor was killed while it started the job".into()).into());

@@ -38,6 +38,8 @@ pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
         Err(failure) => {
             // A launcher that is gone can't be told, and nothing is left that it would have to know of.
             let _ = talk.say(&Answer::from(&failure));
+            // Closed by this process's end, which the launcher waits for.
+            std::mem::forget(talk);
         }
     }
 }
@@ -61,6 +63,7 @@ fn resume(stage: Stage) {
         Err(refused) => {
             start::withdraw(&dir, &record, lock);
             let _ = talk.say(&Answer::from(&refused.failure(&record.cmd)));
+            std::mem::forget(talk);
         }
     }
 }
