@@ -71,61 +71,61 @@ impl Queue {
         Ok(ahead)
     }
 
-    /// Sleeps until `until`, or until a claim or a place before this one is given up: its last descriptor is closed, and
-    /// the kernel says so; `true` then. Nothing runs meanwhile.
+    /// Begins to watch, before a look: what is given up from now on ends the sleep that follows the look.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .and_then(|watch| watch.add_watch(self.place.path(), AddWatchFlags::IN_CLOSE_WRITE).map(|_| watch));
+        Watch(watch.ok())
+    }
+
+    /// Sleeps until `until`, or until a claim or a place in the line was given up since the watch began: its last
+    /// descriptor is closed, and the kernel says so; `true` then. Nothing runs meanwhile.
     ///
     /// # Errors
     /// When the directory can't be read.
-    pub fn sleep(&self, until: Instant) -> io::Result<bool> {
-        let before = self.taken()?;
-        let Ok(watch) = self.watch(&before) else {
+    pub fn sleep(&self, watch: &Watch, until: Instant) -> io::Result<bool> {
+        let left = || until.saturating_duration_since(Instant::now());
+        let Some(watch) = &watch.0 else {
             // The kernel allows a user so many watches. Without one, the next look is at its time.
-            sys::pass(until.saturating_duration_since(Instant::now()));
+            sys::pass(left());
             return Ok(false);
         };
-        let given_up = || Ok::<bool, io::Error>(!before.is_subset(&self.taken()?));
-        // One that was given up before it was watched is told by nobody.
-        while !given_up()? {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            let ms = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        while !left().is_zero() {
+            let ms = i32::try_from(left().as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
             if sys::readable(&[watch.as_fd()], ms)?[0] {
-                match watch.read_events() {
-                    Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                let closed = match watch.read_events() {
+                    Ok(events) => events.into_iter().filter_map(|event| event.name?.into_string().ok()).collect(),
+                    Err(Errno::EAGAIN | Errno::EINTR) => BTreeSet::new(),
                     Err(error) => return Err(error.into()),
-                }
-                // The event comes a moment before the kernel lets the lock go. A process that looked for a free slot has
-                // closed the file too, and nothing was given up.
-                let patience = Instant::now() + Duration::from_millis(50);
-                while !given_up()? && Instant::now() < patience {
-                    sys::pass(Duration::from_millis(2));
+                };
+                if closed.iter().any(|name: &String| name.starts_with(CLAIMS) || name.starts_with(TICKETS)) {
+                    self.settle(&closed)?;
+                    return Ok(true);
                 }
             }
         }
-        Ok(true)
+        Ok(false)
     }
 
-    fn watch(&self, names: &BTreeSet<String>) -> nix::Result<Inotify> {
-        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        for name in names {
-            watch.add_watch(&self.place.path().join(name), AddWatchFlags::IN_CLOSE_WRITE)?;
+    /// The event comes a moment before the kernel lets the lock go. One that stays locked was only looked at by a process
+    /// that sought a free one.
+    fn settle(&self, closed: &BTreeSet<String>) -> io::Result<()> {
+        let patience = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < patience {
+            let claims = Slots::new(&self.place, CLAIMS).live()?;
+            let tickets = Slots::new(&self.place, TICKETS).live()?;
+            if !claims.iter().chain(&tickets).any(|live| closed.contains(&live.name)) {
+                break;
+            }
+            sys::pass(Duration::from_millis(2));
         }
-        Ok(watch)
-    }
-
-    /// The names of the claims and of the places before this one.
-    fn taken(&self) -> io::Result<BTreeSet<String>> {
-        let claims = Slots::new(&self.place, CLAIMS).live()?;
-        let before = Slots::new(&self.place, TICKETS).live()?.into_iter().filter(|live| {
-            live.text
-                .as_ref()
-                .is_ok_and(|text| serde_json::from_str::<Ticket>(text).is_ok_and(|ticket| ticket.number < self.ticket.number))
-        });
-        Ok(claims.into_iter().chain(before).map(|live| live.name).collect())
+        Ok(())
     }
 }
+
+/// What was given up since a moment.
+pub struct Watch(Option<Inotify>);
 
 /// The live tickets that can be read: one that can't has no number to stand in line by.
 fn tickets(place: &Place) -> io::Result<Vec<Ticket>> {

@@ -84,7 +84,7 @@ fn devices(cards: &[Card], form: GpuEnv) -> String {
 /// The descriptors of the claims that this process was started with.
 pub(super) fn inherited_fds() -> Vec<i32> {
     let named = env::var(FDS).unwrap_or_default();
-    named.split(',').filter_map(|fd| fd.trim().parse().ok()).filter(|fd| sys::inode_of(*fd).is_some()).collect()
+    named.split(',').filter_map(|fd| fd.trim().parse().ok()).filter(|fd| *fd > 2 && sys::inode_of(*fd).is_some()).collect()
 }
 
 /// What a parent passes on. A signal from the terminal reaches the command on its own.

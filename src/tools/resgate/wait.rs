@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use super::args::Waiting;
 use super::show::Show;
 use crate::gate::pace::{Steady, jittered};
-use crate::gate::queue::Queue;
+use crate::gate::queue::{Queue, Watch};
 use crate::gate::{Gate, Look, Verdict};
 
 /// Looks until the gate is open, or no look can say so. `None`: the time was up first.
@@ -20,6 +20,7 @@ pub(super) fn until_open(gate: &Gate, how: &Waiting, limit: Option<Duration>, sh
     loop {
         let mut pause = jittered(how.interval, random());
         let now = Instant::now();
+        let watch = queue.watch();
         let ahead = queue.ahead().context("cannot see the line")?;
         if !ahead.is_empty() {
             was_behind = true;
@@ -44,18 +45,18 @@ pub(super) fn until_open(gate: &Gate, how: &Waiting, limit: Option<Duration>, sh
             return Ok(None);
         }
         let next = Instant::now() + pause;
-        sleep(&queue, deadline.map_or(next, |deadline| deadline.min(next)), deadline, show)?;
+        sleep((&queue, &watch), deadline.map_or(next, |deadline| deadline.min(next)), deadline, show)?;
     }
 }
 
 /// Sleeps until the next look, in naps where a line on a terminal shows the time left.
-fn sleep(queue: &Queue, until: Instant, deadline: Option<Instant>, show: &Show) -> anyhow::Result<()> {
+fn sleep((queue, watch): (&Queue, &Watch), until: Instant, deadline: Option<Instant>, show: &Show) -> anyhow::Result<()> {
     // The wait may be for days.
     crate::sys::give_back_code();
     loop {
         show.draw(deadline);
         let nap = show.nap().map_or(until, |nap| until.min(Instant::now() + nap));
-        let given_up = queue.sleep(nap).context("cannot see the line")?;
+        let given_up = queue.sleep(watch, nap).context("cannot see the line")?;
         if given_up || Instant::now() >= until {
             return Ok(());
         }
