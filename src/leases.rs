@@ -71,7 +71,8 @@ impl Leases {
     /// # Errors
     /// When the file is there and can't be read.
     pub fn read(path: &Path, here: &Here) -> Result<Self> {
-        let mut leases = Self { path: path.to_owned(), here: here.clone(), held: HashMap::new(), alive: RefCell::default(), lines: 0 };
+        let mut leases =
+            Self { path: path.to_owned(), here: here.clone(), held: HashMap::new(), alive: RefCell::default(), lines: 0 };
         let bytes = journal::read_whole(path).with_context(|| format!("cannot read '{}'", shown(path)))?;
         let mut key = Vec::new();
         each_line(&bytes, |line, _| {

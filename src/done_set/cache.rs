@@ -133,8 +133,7 @@ impl Stored {
     }
 
     fn cached(self, set: DoneSet) -> Cached {
-        let header =
-            Header { version: self.header_version, fields: self.fields, integers: self.integers, sorted: self.sorted };
+        let header = Header { version: self.header_version, fields: self.fields, integers: self.integers, sorted: self.sorted };
         let reading = Reading {
             offset: self.offset,
             lines: self.lines,
@@ -174,7 +173,8 @@ impl Shape {
                 Some(dictionary(rows)?.checked_add(dictionary(columns)?)?.checked_add(bits)? as u64)
             }
             Self::Prints { tables, .. } => {
-                let slots = tables.iter().try_fold(0_usize, |sum, [slots, len]| (len <= slots).then_some(sum.checked_add(*slots)?))?;
+                let slots =
+                    tables.iter().try_fold(0_usize, |sum, [slots, len]| (len <= slots).then_some(sum.checked_add(*slots)?))?;
                 (tables.len() == TABLES).then_some(slots.checked_mul(16)? as u64)
             }
         }

@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::cache::{self, halves};
 use super::DoneSet;
+use super::cache::{self, halves};
 use crate::journal::{Blocks, Chunk, Header, Lost, Mark, Notice, Place, Reading, recently_done};
 use crate::text::shown;
 
@@ -148,6 +148,12 @@ impl Loaded {
         (fewer > 0 || !items.is_empty()).then_some(Notice::Lost(Lost { fewer, items }))
     }
 
+    /// How many bytes of the journal the cache stood for.
+    #[must_use]
+    pub const fn cached(&self) -> u64 {
+        self.cached
+    }
+
     /// Takes in what was appended since, or reads anew what was replaced.
     ///
     /// # Errors
@@ -168,6 +174,27 @@ impl Loaded {
                 Ok(())
             }
         }
+    }
+
+    /// Gives each item that is done once, with its line, in the file's order: what is found is taken out of the set.
+    ///
+    /// # Errors
+    /// When the journal can't be read again, or was changed meanwhile so that items are gone.
+    pub fn each_once(mut self, mut each: impl FnMut(&[u8], &str)) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut again = Reading { header: Header { version: 0, ..self.reading.header.clone() }, ..Reading::default() };
+        let set = &mut self.set;
+        let read = again.read(file, self.reading.offset, None, |entry| {
+            if entry.done && set.contains(entry.key) {
+                set.remove(entry.key);
+                each(entry.key, entry.line);
+            }
+        });
+        read.with_context(|| format!("cannot read '{}'", shown(&self.place.file)))?;
+        if !self.set.is_empty() {
+            bail!("cannot read '{}': it was changed meanwhile", shown(&self.place.file));
+        }
+        Ok(())
     }
 
     /// Leaves a cache for the next call where that would spare it much. That it can't be written is no error.

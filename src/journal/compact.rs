@@ -53,7 +53,8 @@ impl Writer {
         let key = |item: &Item| &keys[item.key.0..item.key.1];
         items.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(a.line.0.cmp(&b.line.0)));
         let last = |at: usize| items.get(at + 1).is_none_or(|next| key(next) != key(&items[at]));
-        let kept = || (0..items.len()).filter(|at| last(*at) && items[*at].done).map(|at| &bytes[items[at].line.0..items[at].line.1]);
+        let kept =
+            || (0..items.len()).filter(|at| last(*at) && items[*at].done).map(|at| &bytes[items[at].line.0..items[at].line.1]);
         let saved = reading.saved.map_or_else(String::new, |count| format!("{{\"saved\":{count}}}\n"));
         let mut header = Header { version: VERSION, sorted: Some(0), ..reading.header.clone() };
         let length = header.line().len() + 1 + saved.len() + kept().map(|line| line.len() + 1).sum::<usize>();
@@ -143,7 +144,7 @@ impl Writer {
     }
 
     /// Takes the new file for the journal and leaves a mark that fits it. Needs the lock.
-    fn replaced(&mut self, mut mark: Mark, lines: u64) -> Result<()> {
+    pub(super) fn replaced(&mut self, mut mark: Mark, lines: u64) -> Result<()> {
         self.look()?;
         let file = self.file().context("no journal is open")?;
         let meta = file.metadata()?;

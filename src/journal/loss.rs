@@ -82,7 +82,9 @@ pub(super) fn lost(mark: &Mark, lock: &File, file: &File, lines: u64, header: &H
     // A ring that can't be read names nothing; the count is left.
     let mut missing = recently_done(mark, lock, header).unwrap_or_default();
     let mut reading = Reading { header: Header { version: 0, ..header.clone() }, ..Reading::default() };
-    reading.read(file, u64::MAX, None, |entry| drop(missing.remove(entry.key)))?;
+    reading.read(file, u64::MAX, None, |entry| {
+        missing.remove(entry.key);
+    })?;
     let fewer = mark.lines.saturating_sub(lines);
     let lost = Lost { fewer, items: missing.into_iter().collect() };
     Ok((fewer > 0 || !lost.items.is_empty()).then_some(lost))

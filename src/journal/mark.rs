@@ -41,8 +41,12 @@ pub struct Mark {
     pub ring_from: u64,
     /// When this session began, in seconds since 1970.
     pub since: f64,
-    /// Items marked since.
+    /// Items marked since, without those of the first call: its time isn't known.
     pub items: u64,
+    /// Those of the first call.
+    pub first: u64,
+    /// The usual number of items a call.
+    pub each: f64,
     /// When the last was.
     pub last: f64,
     /// The usual time between two calls, in seconds.
@@ -119,22 +123,24 @@ impl Mark {
         const SMOOTH: f64 = 0.2;
         // A pause of this length, and of twenty usual gaps, ends a session.
         const PAUSE: f64 = 1800.0;
-        let gap = now - self.last;
-        if self.last <= 0.0 || !(0.0..=PAUSE.max(20.0 * self.gap)).contains(&gap) {
-            (self.since, self.items, self.gap) = (now, 0, 0.0);
-        } else {
-            self.gap = if self.gap > 0.0 { self.gap + SMOOTH * (gap - self.gap) } else { gap };
+        if items == 0 {
+            return;
         }
-        self.items += items;
+        let gap = now - self.last;
+        let smooth = |old: f64, new: f64| if old > 0.0 { old + SMOOTH * (new - old) } else { new };
+        if self.last <= 0.0 || !(0.0..=PAUSE.max(20.0 * self.gap)).contains(&gap) {
+            (self.since, self.first, self.items, self.gap, self.each) = (now, items, 0, 0.0, 0.0);
+        } else {
+            self.items += items;
+            self.gap = smooth(self.gap, gap);
+            self.each = smooth(self.each, items as f64);
+        }
         self.last = now;
     }
 }
 
 /// A hash of the last bytes before `size`.
-///
-/// # Errors
-/// As `pread(2)`.
-pub fn tail(file: &File, size: u64) -> io::Result<u64> {
+pub(super) fn tail(file: &File, size: u64) -> io::Result<u64> {
     let mut bytes = [0; TAIL as usize];
     let bytes = &mut bytes[..size.min(TAIL) as usize];
     file.read_exact_at(bytes, size - bytes.len() as u64)?;

@@ -6,6 +6,7 @@
 //! - Nothing beside the file is the truth: not the mark in the lock file, not the cache.
 
 mod compact;
+mod edit;
 pub mod key;
 mod loss;
 mod mark;

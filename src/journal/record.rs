@@ -126,6 +126,15 @@ pub fn integers(line: &str, fields: Option<&[String]>) -> Vec<bool> {
     values
 }
 
+/// The fields of a JSON object in their order, each as it is written; `None` when it is none.
+#[must_use]
+pub fn fields_of(text: &str) -> Option<Vec<(String, Box<RawValue>)>> {
+    match json(text) {
+        Ok(Json::Object(pairs)) => Some(pairs),
+        _ => None,
+    }
+}
+
 fn space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\t')) {
         at += 1;

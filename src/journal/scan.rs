@@ -183,13 +183,7 @@ impl Reading {
     ///
     /// # Errors
     /// As `pread(2)`.
-    pub fn read(
-        &mut self,
-        file: &File,
-        limit: u64,
-        hash: Option<&mut Xxh3>,
-        mut each: impl FnMut(Entry<'_>),
-    ) -> io::Result<()> {
+    pub fn read(&mut self, file: &File, limit: u64, hash: Option<&mut Xxh3>, mut each: impl FnMut(Entry<'_>)) -> io::Result<()> {
         let mut blocks = Blocks::new(file, self.offset, limit, hash);
         let mut key = Vec::new();
         self.fragment = 0;

@@ -312,7 +312,9 @@ fn header_of(file: &File) -> io::Result<Header> {
             0 => break,
             n => first.extend_from_slice(&block[..n]),
         }
-        if first.len() > (1 << 16) || !first.trim_ascii_start().trim_ascii_start().starts_with(b"{") && !first.starts_with(b"\xef\xbb\xbf") {
+        if first.len() > (1 << 16)
+            || !first.trim_ascii_start().trim_ascii_start().starts_with(b"{") && !first.starts_with(b"\xef\xbb\xbf")
+        {
             break;
         }
     }

@@ -34,7 +34,8 @@ pub fn pace(progress: &Progress, now: f64) -> Pace {
         let rate = |from: &super::store::Sample| (last.value - from.value) / (last.at - from.at);
         let overall = rate(first);
         // The later third: what the job does now, where that differs from what it did.
-        let recent = samples[samples.len() * 2 / 3 - 1..].first().filter(|s| s.at < last.at && s.value < last.value).map_or(overall, rate);
+        let recent =
+            samples[samples.len() * 2 / 3 - 1..].first().filter(|s| s.at < last.at && s.value < last.value).map_or(overall, rate);
         pace.rate_per_s = Some(recent);
         let gap = (last.at - first.at) / (samples.len() - 1) as f64;
         pace.stalled = target > last.value && now - last.at > (3.0 * gap).max(2.0);

@@ -1,1 +1,2 @@
-//! The tools, each as its options and a list of steps.
+//! One module a tool: its options, and what it does as a list of steps.
+pub mod progress_mark;
