@@ -12,13 +12,13 @@ use crate::text::shown;
 #[derive(ClapArgs, Clone, Default)]
 pub(super) struct InputArgs {
     /// The columns that make the key, as in cut(1) but in the order given: 1,3 or 2-4
-    #[arg(short, long, value_name = "LIST")]
-    key: Option<String>,
+    #[arg(id = "columns", short = 'k', long = "key", value_name = "LIST")]
+    columns: Option<String>,
     /// What separates columns: one character [default: TAB]
     #[arg(short = 't', long, value_name = "C")]
     separator: Option<String>,
     /// Keys are JSON Lines: objects with the key's fields, or lists
-    #[arg(long, conflicts_with_all = ["key", "separator"])]
+    #[arg(long, conflicts_with_all = ["columns", "separator"])]
     jsonl: bool,
 }
 
@@ -79,7 +79,7 @@ impl InputArgs {
                     )));
                 }
             };
-            How::Columns { separator, picked: self.key.as_deref().map(columns).transpose()? }
+            How::Columns { separator, picked: self.columns.as_deref().map(columns).transpose()? }
         };
         Ok(Keys { how, arity: named.map(<[String]>::len) })
     }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn key(list: Option<&str>, separator: Option<&str>, line: &[u8]) -> Result<String, String> {
-        let args = InputArgs { key: list.map(str::to_owned), separator: separator.map(str::to_owned), jsonl: false };
+        let args = InputArgs { columns: list.map(str::to_owned), separator: separator.map(str::to_owned), jsonl: false };
         let keys = args.keys(&Header::default(), None).map_err(|error| error.to_string())?;
         let mut key = Vec::new();
         keys.take(line, &mut key).map_err(|wrong| format!("{wrong:?}"))?;
