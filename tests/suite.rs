@@ -2,3 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod support;
+
+mod progress_faults;
+mod progress_journal;

@@ -18,7 +18,7 @@ impl Writer {
     /// When the journal can't be read or replaced.
     pub fn swap_in(&mut self, edited: &[u8], base: u64, hash: u128) -> Result<bool> {
         let _held = self.hold()?;
-        let Settled { size, mark } = self.settle()?;
+        let Settled { size, mut mark } = self.settle()?;
         let context = || format!("cannot read '{}'", shown(&self.place.file));
         let file = self.file().context("no journal is open")?;
         let mut now = Xxh3::new();
@@ -38,6 +38,8 @@ impl Writer {
                 out.write_all(bytes)
             })
         })?;
+        // The person may have deleted what another is about to acknowledge: that one has to look.
+        mark.edits += 1;
         self.replaced(mark, lines)?;
         Ok(true)
     }

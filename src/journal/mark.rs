@@ -37,8 +37,10 @@ pub struct Mark {
     pub named: bool,
     /// How many bytes of records ever went through the ring, and from which on they are of interest.
     pub ring: u64,
-    /// Those before were reported or compacted.
+    /// Those before were reported.
     pub ring_from: u64,
+    /// How many times another program's edit was noticed.
+    pub edits: u64,
     /// When this session began, in seconds since 1970.
     pub since: f64,
     /// Items marked since, without those of the first call: its time isn't known.

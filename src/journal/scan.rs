@@ -57,48 +57,46 @@ impl<'a> Blocks<'a> {
     /// As `pread(2)`.
     pub fn next(&mut self) -> io::Result<Option<Chunk<'_>>> {
         let mut overlong = false;
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        // Behind an overlong line whole ones may have been read already.
+        let mut searched = 0;
         loop {
-            if self.start > 0 {
-                self.buffer.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
-                self.start = 0;
+            let unread = &self.buffer[searched..self.end];
+            let found = if overlong { memchr::memchr(b'\n', unread) } else { memchr::memrchr(b'\n', unread) };
+            if let Some(at) = found {
+                self.start = searched + at + 1;
+                let lines = &self.buffer[..self.start];
+                if let Some(hash) = &mut self.hash {
+                    hash.update(lines);
+                }
+                return Ok(Some(if overlong { Chunk::Overlong } else { Chunk::Lines(lines) }));
             }
-            let unread = self.end;
+            if overlong || self.end > LONGEST {
+                overlong = true;
+                if let Some(hash) = &mut self.hash {
+                    hash.update(&self.buffer[..self.end]);
+                }
+                self.end = 0;
+            }
+            searched = self.end;
             if self.fill()? == 0 {
-                let rest = 0..self.end;
                 self.start = self.end;
-                return Ok(match rest.end {
+                return Ok(match self.end {
                     0 if overlong => Some(Chunk::Overlong),
                     0 => None,
-                    _ => Some(Chunk::Fragment(&self.buffer[rest])),
+                    end => Some(Chunk::Fragment(&self.buffer[..end])),
                 });
-            }
-            let read = &self.buffer[unread..self.end];
-            let found = if overlong { memchr::memchr(b'\n', read) } else { memchr::memrchr(b'\n', read) };
-            match found {
-                Some(at) => {
-                    let lines = 0..unread + at + 1;
-                    self.start = lines.end;
-                    if let Some(hash) = &mut self.hash {
-                        hash.update(&self.buffer[lines.clone()]);
-                    }
-                    return Ok(Some(if overlong { Chunk::Overlong } else { Chunk::Lines(&self.buffer[lines]) }));
-                }
-                None if overlong || self.end > LONGEST => {
-                    overlong = true;
-                    if let Some(hash) = &mut self.hash {
-                        hash.update(&self.buffer[..self.end]);
-                    }
-                    self.end = 0;
-                }
-                None => {}
             }
         }
     }
 
     fn fill(&mut self) -> io::Result<usize> {
         if self.buffer.len() - self.end < BLOCK / 2 {
-            self.buffer.resize(if self.end == 0 { BLOCK } else { self.buffer.len() * 2 }, 0);
+            self.buffer.resize((self.buffer.len() * 2).max(BLOCK), 0);
         }
         let room = self.buffer.len() - self.end;
         let wanted = usize::try_from(self.limit - self.at).unwrap_or(room).min(room);

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -19,9 +20,11 @@ use crate::text::shown;
 /// One who appends to a journal, for one record or for a stream of them.
 pub struct Writer {
     pub(super) place: Place,
-    pub(super) lock: File,
+    pub(super) lock: Rc<File>,
     open: Option<Open>,
     boot: String,
+    /// The edits that were noticed when this one last wrote.
+    edits: u64,
     /// Written as the first line of a journal that isn't there yet.
     new_header: Header,
     /// What was noticed on the way, for the user to hear.
@@ -42,12 +45,12 @@ pub(super) struct Settled {
 }
 
 /// The lock, until it goes out of scope.
-pub(super) struct Held(File);
+pub(super) struct Held(Rc<File>);
 
 impl Drop for Held {
     fn drop(&mut self) {
         // A lock that can't be given back goes with the process.
-        let _ = fs2::FileExt::unlock(&self.0);
+        let _ = fs2::FileExt::unlock(&*self.0);
     }
 }
 
@@ -65,7 +68,7 @@ impl Writer {
         }
         let lock = open_lock(&place)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        Ok(Self { place, lock, open: None, boot, new_header, notices: Vec::new() })
+        Ok(Self { place, lock: Rc::new(lock), open: None, boot, edits: 0, new_header, notices: Vec::new() })
     }
 
     /// The header of the journal as it was when it was last opened for writing, or the one it will begin with.
@@ -94,10 +97,21 @@ impl Writer {
             // An editor, or a compaction, may have put another file in its place meanwhile, without this record, or
             // have cut this one short.
             let there = fs::metadata(&self.place.file).ok();
-            if there.is_some_and(|meta| (meta.dev(), meta.ino()) == (open.dev, open.ino) && meta.size() >= end) {
+            let same = there.is_some_and(|meta| (meta.dev(), meta.ino()) == (open.dev, open.ino) && meta.size() >= end);
+            if same || self.only_our_own_replaced_it()? {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the journal was replaced only by those who hold the lock, since this one last wrote: they take
+    /// every record along, and flush it.
+    fn only_our_own_replaced_it(&mut self) -> Result<bool> {
+        let _held = self.hold()?;
+        let Settled { size, mut mark } = self.settle()?;
+        let same = mark.edits == self.edits;
+        self.remember(&mut mark, size, 0, b"")?;
+        Ok(same)
     }
 
     /// Writes under the lock and gives it back before anything is flushed, so that the flushes of many writers
@@ -122,6 +136,7 @@ impl Writer {
             return Err(error).with_context(context);
         }
         mark.pace(items, now());
+        self.edits = mark.edits;
         self.remember(&mut mark, size + records.len() as u64, memchr::memchr_iter(b'\n', records).count() as u64, records)?;
         Ok(size + records.len() as u64)
     }
@@ -142,9 +157,9 @@ impl Writer {
             self.lock.lock_exclusive().with_context(failed)?;
             let own = self.lock.metadata().with_context(failed)?;
             if fs::metadata(self.place.lock()).is_ok_and(|meta| (meta.dev(), meta.ino()) == (own.dev(), own.ino())) {
-                return Ok(Held(self.lock.try_clone().with_context(failed)?));
+                return Ok(Held(Rc::clone(&self.lock)));
             }
-            self.lock = open_lock(&self.place)?;
+            self.lock = Rc::new(open_lock(&self.place)?);
         }
     }
 
@@ -169,6 +184,10 @@ impl Writer {
         let mut mark = before.unwrap_or_else(|| Mark { boot: self.boot.clone(), ..Mark::default() });
         let counted_to = if kept { mark.size } else { 0 };
         let lines = lines(&open.file, counted_to, size).with_context(context)? + if kept { mark.lines } else { 0 };
+        if !kept {
+            // Without a mark nobody knows: a number that no other call has.
+            mark.edits = if mark.ino == 0 { getrandom::u64().unwrap_or(0) >> 1 } else { mark.edits + 1 };
+        }
         if !kept && mark.ino != 0 {
             let lost = loss::lost(&mark, &self.lock, &open.file, lines, &open.header).with_context(context)?;
             self.notices.extend(lost.map(Notice::Lost));
