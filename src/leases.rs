@@ -144,16 +144,10 @@ impl Leases {
             // A torn line must not swallow this one.
             line.push(b'\n');
         }
-        line.extend(self.line(keys, holder, until)?);
+        line.extend(self::line(keys, holder, until)?);
         line.push(b'\n');
         self.lines += 1;
         file.write_all(&line).inspect_err(|_| drop(file.set_len(size)))
-    }
-
-    fn line(&self, keys: &[Vec<u8>], holder: &Holder, until: Option<f64>) -> io::Result<Vec<u8>> {
-        let raw = |key: &Vec<u8>| serde_json::value::RawValue::from_string(key::json(key, &[]));
-        let keys = keys.iter().map(raw).collect::<Result<_, _>>()?;
-        Ok(serde_json::to_vec(&Line { holder: holder.clone(), until, keys })?)
     }
 
     /// Writes only those that still hold.
@@ -171,7 +165,7 @@ impl Leases {
         let mut file = File::create(&next)?;
         for ((holder, until), keys) in &by_holder {
             let until = f64::from_bits(*until);
-            let mut line = self.line(keys, holder, until.is_finite().then_some(until))?;
+            let mut line = self::line(keys, holder, until.is_finite().then_some(until))?;
             line.push(b'\n');
             file.write_all(&line)?;
         }
@@ -179,4 +173,10 @@ impl Leases {
         self.lines = by_holder.len();
         Ok(())
     }
+}
+
+fn line(keys: &[Vec<u8>], holder: &Holder, until: Option<f64>) -> io::Result<Vec<u8>> {
+    let raw = |key: &Vec<u8>| serde_json::value::RawValue::from_string(key::json(key, &[]));
+    let keys = keys.iter().map(raw).collect::<Result<_, _>>()?;
+    Ok(serde_json::to_vec(&Line { holder: holder.clone(), until, keys })?)
 }

@@ -1,4 +1,5 @@
 //! progress-mark: done is done, whatever dies, fills up or interferes.
+#![allow(clippy::format_collect, reason = "a test's input, once")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

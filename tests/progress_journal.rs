@@ -1,4 +1,5 @@
 //! progress-mark: the format and its rules, one test a rule.
+#![allow(clippy::format_collect, reason = "a test's input, once")]
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};

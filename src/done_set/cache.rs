@@ -48,7 +48,9 @@ pub(super) struct Cached {
 
 /// A 128-bit hash as JSON can hold it.
 pub(super) const fn halves(hash: u128) -> [u64; 2] {
-    [(hash >> 64) as u64, hash as u64]
+    let low = hash & u64::MAX as u128;
+    #[expect(clippy::cast_possible_truncation, reason = "both fit")]
+    [(hash >> 64) as u64, low as u64]
 }
 
 /// Reads the cache beside the journal; `None` where there is none that is whole.

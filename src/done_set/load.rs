@@ -87,7 +87,7 @@ impl Loaded {
     fn prefix(&mut self, file: &File, length: u64) -> io::Result<[u64; 2]> {
         let mut blocks = Blocks::new(file, 0, length, Some(&mut self.hash));
         let mut fragment = false;
-        while let Some(chunk) = blocks.next()? {
+        while let Some(chunk) = blocks.advance()? {
             fragment |= matches!(chunk, Chunk::Fragment(_));
         }
         // Cut at another place than a line break, it isn't the text that was cached.

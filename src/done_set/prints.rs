@@ -2,6 +2,7 @@
 //!
 //! Two keys of n candidates and m done share a fingerprint with a chance of n·m/2¹²⁸: 7e-23 for 50 M against 500 M, where 64
 //! bits would give 1.4e-3. The seed makes the chance one of luck, not of the data.
+#![expect(clippy::cast_possible_truncation, reason = "halves of a hash, and its share of a table's length")]
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -135,9 +136,9 @@ impl Table {
             if self.slots[at] == FREE {
                 return;
             }
-            let home = self.home(self.slots[at]);
+            let first = self.home(self.slots[at]);
             // Reachable from its home without passing the hole?
-            if (at + slots - home) % slots >= (at + slots - hole) % slots {
+            if (at + slots - first) % slots >= (at + slots - hole) % slots {
                 self.slots[hole] = std::mem::replace(&mut self.slots[at], FREE);
                 hole = at;
             }

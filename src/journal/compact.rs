@@ -31,6 +31,9 @@ pub struct Repaired {
     pub freed: u64,
 }
 
+/// A journal in memory: its bytes, what it says, all keys, and the records with their places in both.
+type Whole = (Vec<u8>, Reading, Vec<u8>, Vec<Item>);
+
 struct Item {
     key: (usize, usize),
     line: (usize, usize),
@@ -123,7 +126,7 @@ impl Writer {
     }
 
     /// Everything in the journal up to `size`.
-    fn items(&mut self, size: u64) -> Result<(Vec<u8>, Reading, Vec<u8>, Vec<Item>)> {
+    fn items(&mut self, size: u64) -> Result<Whole> {
         let context = || format!("cannot read '{}'", shown(&self.place.file));
         let file = self.file().context("no journal is open")?;
         let mut bytes = Vec::with_capacity(usize::try_from(size)?);
@@ -161,20 +164,20 @@ impl Writer {
 pub fn replace(place: &Place, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
     let next = place.next();
     let written = || -> io::Result<()> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&next)?;
+        let new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&next)?;
         if let Ok(old) = fs::metadata(&place.file) {
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
-            let new = file.metadata()?;
-            if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            new.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+            let own = new.metadata()?;
+            if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
                 // Only root may give a file away; for others it becomes theirs, as with any editor.
-                let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+                let _ = fchown(&new, Some(old.uid()), Some(old.gid()));
             }
         }
-        let mut out = BufWriter::with_capacity(1 << 20, &file);
+        let mut out = BufWriter::with_capacity(1 << 20, &new);
         fill(&mut out)?;
         out.flush()?;
         drop(out);
-        file.sync_all()?;
+        new.sync_all()?;
         fs::rename(&next, &place.file)
     };
     if let Err(error) = written() {

@@ -46,7 +46,7 @@ impl Writer {
 }
 
 fn pass(blocks: &mut Blocks<'_>, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    while let Some(chunk) = blocks.next()? {
+    while let Some(chunk) = blocks.advance()? {
         if let Chunk::Lines(bytes) | Chunk::Fragment(bytes) = chunk {
             each(bytes)?;
         }

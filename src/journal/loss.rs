@@ -1,6 +1,7 @@
 //! What an editor lost: records that were acknowledged lately and aren't in the journal any more.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 
@@ -48,12 +49,12 @@ impl Lost {
         const SHOWN: usize = 20;
         let mut text = format!("'{name}' was changed by another program");
         if self.fewer > 0 {
-            text += &format!(", and has {} fewer lines than when it was last written", self.fewer);
+            let _ = write!(text, ", and has {} fewer lines than when it was last written", self.fewer);
         }
         if !self.items.is_empty() {
             let named: Vec<String> = self.items.iter().take(SHOWN).map(|item| key::typed(item)).collect();
             let more = if self.items.len() > SHOWN { ", …" } else { "" };
-            text += &format!("; marked lately and to do again: {}{more}", named.join(", "));
+            let _ = write!(text, "; marked lately and to do again: {}{more}", named.join(", "));
         }
         text
     }

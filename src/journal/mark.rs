@@ -2,6 +2,7 @@
 //!
 //! Nothing here is the truth. A mark that can't be read, or that another boot left, only means that an edit made
 //! meanwhile goes unnoticed.
+#![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes within the ring, and counts of items")]
 
 use std::fs::File;
 use std::io;

@@ -3,7 +3,7 @@
 //! Lines as this tool writes them, and as `json.dumps` does, are read in one pass over their bytes. Everything else
 //! that is still JSON (escapes, nested extra fields, fields in another order) goes through `serde_json`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -36,14 +36,15 @@ impl Header {
     pub fn line(&self) -> String {
         let mut line = format!("{{\"progress_mark\":{}", self.version);
         if let Some(fields) = &self.fields {
-            line += &format!(",\"key\":{}", list(fields.iter()));
+            let _ = write!(line, ",\"key\":{}", list(fields.iter()));
             if !self.integers.is_empty() {
-                line += &format!(",\"integers\":{}", list(self.integers.iter().filter_map(|place| fields.get(*place))));
+                let named = self.integers.iter().filter_map(|place| fields.get(*place));
+                let _ = write!(line, ",\"integers\":{}", list(named));
             }
         }
         if let Some(sorted) = self.sorted {
             // Of one length whatever the number, so that it can be known before the line is.
-            line += &format!(",\"sorted\":{sorted:>15}");
+            let _ = write!(line, ",\"sorted\":{sorted:>15}");
         }
         line + "}"
     }
@@ -115,15 +116,15 @@ pub fn parse_key(line: &str, fields: &[String], key: &mut Vec<u8>) -> Result<(),
 /// Whether the key's texts stand in the line as integers, by place; the line holds a key that was read.
 #[must_use]
 pub fn integers(line: &str, fields: Option<&[String]>) -> Vec<bool> {
-    let values = match &json(line) {
+    let json = json(line);
+    match &json {
         Ok(Json::Array(values)) => values.iter().map(|value| key::is_integer(value.get())).collect(),
         Ok(Json::Object(pairs)) => {
             let values = fields.and_then(|fields| named_values(pairs, fields).ok()).unwrap_or_default();
             values.into_iter().map(|value| key::is_integer(value.get())).collect()
         }
         Err(_) => Vec::new(),
-    };
-    values
+    }
 }
 
 /// The fields of a JSON object in their order, each as it is written; `None` when it is none.

@@ -55,7 +55,7 @@ impl<'a> Blocks<'a> {
     ///
     /// # Errors
     /// As `pread(2)`.
-    pub fn next(&mut self) -> io::Result<Option<Chunk<'_>>> {
+    pub fn advance(&mut self) -> io::Result<Option<Chunk<'_>>> {
         let mut overlong = false;
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -185,7 +185,7 @@ impl Reading {
         let mut blocks = Blocks::new(file, self.offset, limit, hash);
         let mut key = Vec::new();
         self.fragment = 0;
-        while let Some(chunk) = blocks.next()? {
+        while let Some(chunk) = blocks.advance()? {
             match chunk {
                 Chunk::Lines(lines) => {
                     each_line(lines, |line, length| {

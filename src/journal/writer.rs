@@ -72,6 +72,7 @@ impl Writer {
     }
 
     /// The header of the journal as it was when it was last opened for writing, or the one it will begin with.
+    #[must_use]
     pub fn header(&self) -> &Header {
         self.open.as_ref().map_or(&self.new_header, |open| &open.header)
     }
@@ -365,7 +366,7 @@ fn lines(file: &File, from: u64, to: u64) -> io::Result<u64> {
     let mut count = 0;
     let mut blocks = Blocks::new(file, from, to, None);
     while from < to
-        && let Some(chunk) = blocks.next()?
+        && let Some(chunk) = blocks.advance()?
     {
         count += match chunk {
             Chunk::Lines(lines) => memchr::memchr_iter(b'\n', lines).count() as u64,

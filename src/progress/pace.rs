@@ -1,4 +1,5 @@
 //! Rate and time left, from what a job said of itself so far.
+#![expect(clippy::cast_precision_loss, reason = "counts of items and seconds: 2^53 of them is enough")]
 
 use std::time::Duration;
 
@@ -93,6 +94,7 @@ pub fn eta_text((fast, slow): (f64, f64)) -> String {
 /// A bar of `width` characters for a percentage.
 #[must_use]
 pub fn bar(percent: f64, width: usize) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the width")]
     let full = (percent.clamp(0.0, 100.0) / 100.0 * width as f64).floor() as usize;
     format!("{}{}", "#".repeat(full), "-".repeat(width - full))
 }
@@ -102,15 +104,15 @@ mod tests {
     use super::super::store::Sample;
     use super::*;
 
-    fn at(samples: &[(f64, f64)], total: Option<u64>) -> Progress {
-        let samples: Vec<Sample> = samples.iter().map(|(at, value)| Sample { at: *at, value: *value }).collect();
-        let done = samples.last().map(|last| last.value as u64);
-        Progress { samples, done, total, ..Progress::default() }
+    fn at(samples: &[(f64, u32)], total: Option<u64>) -> Progress {
+        let done = samples.last().map(|(_, value)| u64::from(*value));
+        let samples: Vec<Sample> = samples.iter().map(|(at, value)| Sample { at: *at, value: f64::from(*value) }).collect();
+        Progress { done, total, samples, ..Progress::default() }
     }
 
     #[test]
     fn a_steady_job_has_one_answer() {
-        let progress = at(&[(0.0, 0.0), (10.0, 100.0), (20.0, 200.0), (30.0, 300.0)], Some(600));
+        let progress = at(&[(0.0, 0), (10.0, 100), (20.0, 200), (30.0, 300)], Some(600));
         let pace = pace(&progress, 30.0);
         assert_eq!((pace.percent, pace.rate_per_s, pace.eta_s), (Some(50.0), Some(10.0), Some((30.0, 30.0))));
         assert_eq!(pace.text, "300/600, 10/s, 30s left");
@@ -118,14 +120,14 @@ mod tests {
 
     #[test]
     fn a_job_that_slows_down_has_a_range() {
-        let progress = at(&[(0.0, 0.0), (10.0, 200.0), (20.0, 250.0), (30.0, 300.0)], Some(600));
+        let progress = at(&[(0.0, 0), (10.0, 200), (20.0, 250), (30.0, 300)], Some(600));
         let (fast, slow) = pace(&progress, 30.0).eta_s.unwrap();
         assert!((fast - 30.0).abs() < 1e-9 && (slow - 60.0).abs() < 1e-9);
     }
 
     #[test]
     fn silence_is_a_stall_only_after_three_usual_gaps() {
-        let progress = at(&[(0.0, 0.0), (10.0, 1.0), (20.0, 2.0)], Some(10));
+        let progress = at(&[(0.0, 0), (10.0, 1), (20.0, 2)], Some(10));
         assert!(!pace(&progress, 49.0).stalled);
         let stalled = pace(&progress, 51.0);
         assert!(stalled.stalled && stalled.eta_s.is_none() && stalled.text.contains("stalled for 31s"));
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn one_word_is_no_rate() {
-        let pace = pace(&at(&[(5.0, 3.0)], Some(10)), 6.0);
+        let pace = pace(&at(&[(5.0, 3)], Some(10)), 6.0);
         assert_eq!((pace.rate_per_s, pace.eta_s, pace.percent), (None, None, Some(30.0)));
     }
 

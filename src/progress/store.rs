@@ -1,4 +1,5 @@
 //! The file itself.
+#![expect(clippy::cast_precision_loss, reason = "counts of items and seconds: 2^53 of them is enough")]
 
 use std::fs::{self, File};
 use std::io::{self, Write};

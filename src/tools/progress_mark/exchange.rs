@@ -329,14 +329,14 @@ fn at_once(to: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> 
     let mut next = to.as_os_str().to_owned();
     next.push(".new");
     let written = || -> Result<()> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&next)?;
+        let new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&next)?;
         if let Ok(old) = fs::metadata(to) {
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+            new.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
         }
-        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let mut out = BufWriter::with_capacity(1 << 20, new);
         fill(&mut out)?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        let whole = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        whole.sync_all()?;
         fs::rename(&next, to)?;
         let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(File::open(dir)?.sync_all()?)

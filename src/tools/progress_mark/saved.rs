@@ -36,13 +36,12 @@ pub(super) fn due(global: &Global, args: &DueArgs) -> Result<Exit> {
 pub(super) fn saved(global: &Global, args: &SavedArgs) -> Result<Exit> {
     let place = global.place()?;
     let mut writer = global.writer(&place)?;
-    let count = match args.count {
-        Some(count) => count,
-        None => {
-            let loaded = global.load(&place)?;
-            loaded.keep();
-            loaded.set.len()
-        }
+    let count = if let Some(count) = args.count {
+        count
+    } else {
+        let loaded = global.load(&place)?;
+        loaded.keep();
+        loaded.set.len()
     };
     if global.dry_run {
         global.warn(&format!("would note {count} items as saved"));

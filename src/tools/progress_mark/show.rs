@@ -1,5 +1,7 @@
 //! `show`: done, left, the rate of this session, the time left.
+#![expect(clippy::cast_precision_loss, reason = "counts of items and seconds: 2^53 of them is enough")]
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -82,16 +84,16 @@ pub(super) fn run(global: &Global, args: &Args, out: &mut Out) -> Result<Exit> {
             rate_text(overall),
             session.items
         )?;
-        line += &format!("  {}", rate_text(lately));
+        let _ = write!(line, "  {}", rate_text(lately));
     }
     if let Some(silence) = session.stalled.filter(|_| left != Some(0)) {
         let silence = clock::brief(Duration::from_secs_f64(silence));
         writeln!(out, "stalled  nothing was marked for {silence}")?;
-        line += &format!("  stalled for {silence}");
+        let _ = write!(line, "  stalled for {silence}");
     }
     if let Some(eta) = eta {
         writeln!(out, "ETA      {}", eta_text(eta))?;
-        line += &format!("  {}", eta_text(eta));
+        let _ = write!(line, "  {}", eta_text(eta));
     }
     if !line.is_empty() && io::stderr().is_terminal() && !global.quiet {
         out.flush()?;

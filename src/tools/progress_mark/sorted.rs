@@ -135,10 +135,11 @@ impl<'a> Sorted<'a> {
     }
 
     fn fill(&mut self, place: &Place) -> Result<bool> {
-        (self.keys.clear(), self.ends.truncate(1));
+        self.keys.clear();
+        self.ends.truncate(1);
         self.at = 0;
         let damaged = || format!("the sorted part of '{}' was edited: 'compact' sorts it again", shown(&place.file));
-        let Some(chunk) = self.blocks.next().with_context(|| format!("cannot read '{}'", shown(&place.file)))? else {
+        let Some(chunk) = self.blocks.advance().with_context(|| format!("cannot read '{}'", shown(&place.file)))? else {
             return Ok(false);
         };
         let Chunk::Lines(lines) = chunk else { bail!(damaged()) };
@@ -164,7 +165,7 @@ impl<'a> Sorted<'a> {
 
 fn first_line(file: &File, length: u64) -> Result<String> {
     let mut blocks = Blocks::new(file, 0, length.min(1 << 16), None);
-    Ok(match blocks.next()? {
+    Ok(match blocks.advance()? {
         Some(Chunk::Lines(lines)) => {
             String::from_utf8_lossy(lines.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned()
         }

@@ -198,7 +198,7 @@ impl<'a> Kept<'a> {
     }
 
     pub(super) fn flush(&mut self) -> Result<()> {
-        self.written(|out| out.flush())
+        self.written(Write::flush)
     }
 
     fn written(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) -> Result<()> {
@@ -266,7 +266,9 @@ fn part(set: &DoneSet, keys: &Keys, start: usize, lines: &[u8]) -> Part {
     let mut breaks = memchr::memchr_iter(b'\n', lines);
     let mut at = 0;
     while at < lines.len() && part.failed.is_none() {
-        (arena.clear(), ends.clear(), found.clear());
+        arena.clear();
+        ends.clear();
+        found.clear();
         let from = at;
         while at < lines.len() && ends.len() < AT_ONCE {
             let end = breaks.next().unwrap_or(lines.len());
