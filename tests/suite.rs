@@ -1,7 +1,14 @@
 //! The one integration test binary: each module is a topic, `support` is what they share.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
+mod callers;
+mod kills;
+mod launch;
 mod support;
 
+mod architecture;
+mod completions;
+mod drift;
+mod formats;
 mod progress_faults;
 mod progress_journal;

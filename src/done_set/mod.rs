@@ -100,7 +100,9 @@ impl DoneSet {
     fn turn(&mut self) {
         if let Kind::Factored(set) = &self.0 {
             // Without randomness there is still a seed, only a known one.
-            let seed = getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15);
+            let mut seed = [0x9e; 8];
+            let _ = crate::sys::random(&mut seed);
+            let seed = u64::from_le_bytes(seed);
             let mut prints = Prints::new(seed);
             set.each(|key| prints.insert(key));
             self.0 = Kind::Prints(prints);

@@ -187,7 +187,7 @@ impl Writer {
         let lines = lines(&open.file, counted_to, size).with_context(context)? + if kept { mark.lines } else { 0 };
         if !kept {
             // Without a mark nobody knows: a number that no other call has.
-            mark.edits = if mark.ino == 0 { getrandom::u64().unwrap_or(0) >> 1 } else { mark.edits + 1 };
+            mark.edits = if mark.ino == 0 { now().to_bits() } else { mark.edits + 1 };
         }
         if !kept && mark.ino != 0 {
             let lost = loss::lost(&mark, &self.lock, &open.file, lines, &open.header).with_context(context)?;

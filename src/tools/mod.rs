@@ -1,2 +1,10 @@
-//! One module a tool: its options, and what it does as a list of steps.
+//! The tools, each as its options and a list of steps. Only here is the environment read.
+
+pub mod bgcancel;
+pub mod bgrun;
+pub mod bgstatus;
 pub mod progress_mark;
+
+mod jobs;
+mod place;
+mod waiting;

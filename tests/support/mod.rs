@@ -1,13 +1,17 @@
 //! What every topic needs: the tools, strict about what they print; events with a limit; faults at a system call.
 #![allow(dead_code, reason = "each topic uses its part")]
 
+pub mod catalogue;
 pub mod faults;
+pub mod jobs;
 pub mod run;
+pub mod tracer;
 pub mod wait;
 
 use std::path::PathBuf;
 
-pub use run::{Ran, Run, tool};
+pub use jobs::Jobs;
+pub use run::{Run, tool};
 pub use wait::{until, until_some};
 
 /// The repository's root.
