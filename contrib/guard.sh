@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Source this at the head of a heavy script:   . "$(dirname "$0")/../contrib/guard.sh"
 # Unless bgrun started the script (GRAV_BG_JOB=1), it says so in one line on stderr and exits 1.
 # Works in sh, dash, busybox, bash and zsh, also after `set -eu`.

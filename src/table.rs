@@ -78,6 +78,7 @@ pub fn render(head: &[&str], rows: &[Vec<Cell>], width: Option<usize>, colour: b
             let used = text.width();
             paint(&mut line, &text, if colour { cell.tone } else { Tone::Plain });
             let padding = if last { 0 } else { (widths[i] + GAP).saturating_sub(used) };
+            let padding = padding.min(left.saturating_sub(used));
             left = left.saturating_sub(used + padding);
             line.extend(std::iter::repeat_n(' ', padding));
         }
@@ -104,7 +105,8 @@ fn cut(text: &str, columns: usize) -> String {
     let mut kept = String::new();
     let mut used = 1;
     for c in text.chars() {
-        used += c.width().unwrap_or(0);
+        // The selector of an emoji has no width and makes what is before it wide.
+        used += c.width().unwrap_or(0).max(usize::from(c == '\u{fe0f}'));
         if used > columns {
             break;
         }
@@ -126,6 +128,13 @@ mod tests {
         let rows = vec![vec!["学習".into(), "x".into()], vec!["a".into(), "途中経過".into()]];
         assert_eq!(render(&["NAME", "NOTE"], &rows, None, false), "NAME  NOTE\n学習  x\na     途中経過\n");
         assert_eq!(render(&["NAME", "NOTE"], &rows, Some(11), false), "NAME  NOTE\n学習  x\na     途中…\n");
+    }
+
+    #[test]
+    fn what_has_no_width_follows_no_padding() {
+        let wide = |line: &str, columns| render(&["A", "B"], &[vec![line.into(), "\u{10efc}".into()]], Some(columns), false);
+        assert_eq!(wide("abcd", 0), "\n\u{10efc}\n");
+        assert_eq!(wide("\u{263a}\u{fe0f}\u{263a}\u{fe0f}", 3), "A\n\u{263a}\u{fe0f}…\u{10efc}\n");
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Laws 1, 2 and 6: any process of a launch, and of a job's end, is SIGKILLed at every system call that it makes.
+//! Laws 1, 2 and 6: any process of a launch, and of a job's end, is `SIGKILL`ed at every system call that it makes.
 
 use serde_json::Value;
 

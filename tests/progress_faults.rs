@@ -182,7 +182,7 @@ fn the_lock_is_given_back_before_the_flush_and_after_the_name() {
 }
 
 /// Runs a script in a mount namespace of its own, with a small tmpfs at ./m.
-fn in_small_tmpfs(dir: &Path, options: &str, script: &str) -> crate::support::Ran {
+fn in_small_tmpfs(dir: &Path, options: &str, script: &str) -> crate::support::run::Ran {
     fs::create_dir_all(dir.join("m")).unwrap();
     let exe = crate::support::run::path_of("progress-mark");
     let whole = format!("mount -t tmpfs -o {options} tmpfs m && cd m && PM={} && {script}", exe.display());

@@ -4,6 +4,8 @@
 pub mod catalogue;
 pub mod faults;
 pub mod jobs;
+pub mod project;
+pub mod root;
 pub mod run;
 pub mod tracer;
 pub mod wait;
@@ -11,6 +13,8 @@ pub mod wait;
 use std::path::PathBuf;
 
 pub use jobs::Jobs;
+pub use project::Project;
+pub use root::needs_root;
 pub use run::{Run, tool};
 pub use wait::{until, until_some};
 

@@ -1,20 +1,21 @@
 //! `set`: how far the current job is, for `bgstatus` to show.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args as ClapArgs};
 
 use super::Global;
-use super::context::usage;
 use crate::entry::Out;
 use crate::exit::{Exit, Failure};
 use crate::journal::now;
+use crate::process::Here;
 use crate::progress::{self, Update};
+use crate::record::parse_id;
 use crate::text::shown;
+use crate::tools::jobs;
+use crate::tools::place::{DirArgs, variable};
 
 #[derive(ClapArgs)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["percent", "done", "total", "note"]))]
@@ -34,9 +35,8 @@ pub(super) struct Args {
     /// Of which job [default: the one this runs in]
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
-    /// The directory of jobs
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    dir: DirArgs,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -47,15 +47,8 @@ fn percent(text: &str) -> Result<f64, String> {
 pub(super) fn run(global: &Global, args: Args, out: &mut Out) -> Result<Exit> {
     use std::io::Write;
     let (dir, id) = match &args.job {
-        None => current(args.dir.clone())?,
-        Some(job) => {
-            let dir = jobs_dir(args.dir.clone())?;
-            let Some(id) = newest_live(&dir, job)? else {
-                global.warn(&format!("no live job '{}' in '{}'", shown(job), shown(&dir)));
-                return Ok(Exit::No);
-            };
-            (dir, id)
-        }
+        None => current(&args.dir)?,
+        Some(job) => (args.dir.path()?, newest_live(&args.dir, job)?),
     };
     let run = env::var("BG_JOB_RUN").ok().filter(|_| args.job.is_none()).and_then(|run| run.parse().ok());
     let own = dir.join(format!("{id}.d"));
@@ -77,79 +70,27 @@ pub(super) fn run(global: &Global, args: Args, out: &mut Out) -> Result<Exit> {
 }
 
 /// The job that this process runs in: its marks name it.
-fn current(dir: Option<PathBuf>) -> Result<(PathBuf, String)> {
-    let id = env::var("BG_JOB_ID").ok().filter(|id| is_id(id));
-    let dir = dir.or_else(|| env::var_os("BG_JOB_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from));
+fn current(dir: &DirArgs) -> Result<(PathBuf, String)> {
+    // What can't be an id must not lead out of the directory.
+    let id = env::var("BG_JOB_ID").ok().filter(|id| parse_id(id).is_some());
+    let dir = dir.dir.clone().or_else(|| variable("BG_JOB_DIR"));
     match (dir, id) {
         (Some(dir), Some(id)) => Ok((dir, id)),
-        _ => Err(Failure::new(Exit::Usage, "this isn't a job: BG_JOB_ID and BG_JOB_DIR aren't set")
-            .hint("--job NAME tells which one is meant")
-            .into()),
-    }
-}
-
-/// Whether it can be the name of a record: what can't must not lead out of the directory.
-fn is_id(id: &str) -> bool {
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
-    !id.is_empty() && id.chars().all(fits) && !id.starts_with(['.', '-'])
-}
-
-fn jobs_dir(dir: Option<PathBuf>) -> Result<PathBuf> {
-    let set = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
-    dir.or_else(|| set("BGTOOLS_DIR"))
-        .or_else(|| set("XDG_STATE_HOME").map(|state| state.join("bgtools")))
-        .or_else(|| set("HOME").map(|home| home.join(".local/state/bgtools")))
-        .ok_or_else(|| usage("no directory of jobs: neither --dir nor BGTOOLS_DIR nor HOME is set"))
-}
-
-/// The newest job of that name, or of that id, whose lock is there.
-fn newest_live(dir: &PathBuf, job: &str) -> Result<Option<String>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.with_context(|| format!("cannot read '{}'", shown(dir)))?,
-    };
-    let mut found: Vec<(String, u64, String)> = Vec::new();
-    for entry in entries {
-        let name = entry.with_context(|| format!("cannot read '{}'", shown(dir)))?.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".lock")).filter(|id| is_id(id)) else { continue };
-        if id == job {
-            return Ok(Some(id.to_owned()));
-        }
-        if let Some((stamp, nth)) = id.strip_prefix(job).and_then(stamp) {
-            found.push((stamp.to_owned(), nth, id.to_owned()));
+        _ => {
+            let failure = Failure::new(Exit::Usage, "this isn't a job: BG_JOB_ID and BG_JOB_DIR aren't set");
+            Err(failure.hint("--job NAME tells which one is meant").into())
         }
     }
-    Ok(found.into_iter().max().map(|(.., id)| id))
 }
 
-/// The tail of an id: `_YYYYmmdd_HHMMSS`, and `_2`, `_3`… where the second was taken.
-fn stamp(tail: &str) -> Option<(&str, u64)> {
-    let tail = tail.strip_prefix('_')?;
-    let (stamp, nth) = tail.split_at_checked(15)?;
-    let fits = |(at, byte): (usize, u8)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() };
-    let well_formed = stamp.bytes().enumerate().all(fits);
-    let nth = if nth.is_empty() { 1 } else { nth.strip_prefix('_')?.parse().ok()? };
-    well_formed.then_some((stamp, nth))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_told_from_another_name_that_begins_alike() {
-        assert_eq!(stamp("_20251129_120300"), Some(("20251129_120300", 1)));
-        assert_eq!(stamp("_20251129_120300_10"), Some(("20251129_120300", 10)));
-        assert!(
-            ["_big_20251129_120300", "", "_20251129-120300", "_20251129_120300x", "_日本語日本語日"]
-                .into_iter()
-                .all(|t| stamp(t).is_none())
-        );
+/// The live job of this id, or the newest of this name.
+fn newest_live(dir: &DirArgs, job: &str) -> Result<String> {
+    let here = Here::look();
+    let Some(dir) = dir.open()? else { return Err(jobs::no_such(job).into()) };
+    if let Some(found) = jobs::by_id(&dir, job, &here)?.filter(|found| found.is_live()) {
+        return Ok(found.record.id);
     }
-
-    #[test]
-    fn an_id_stays_in_its_directory() {
-        assert!(is_id("train_20251129_120300") && is_id("実験_20251129_120300"));
-        assert!(!["", ".", "..", "a/b", "../x", "-x", "a\nb"].into_iter().any(is_id));
-    }
+    let (mut live, _) = jobs::live(&dir, Some(job), &here)?;
+    let newest = live.pop().ok_or_else(|| jobs::no_such(job))?;
+    Ok(newest.record.id)
 }
