@@ -70,15 +70,13 @@ fn read_lines(child: &mut Child, count: usize) -> Vec<String> {
     let output = child.stdout.as_mut().unwrap();
     let mut text = Vec::new();
     let mut byte = [0];
-    while memchr_lines(&text) < count {
+    let mut lines = 0;
+    while lines < count {
         assert_eq!(output.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&text));
         text.push(byte[0]);
+        lines += usize::from(byte[0] == b'\n');
     }
     String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn memchr_lines(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count()
 }
 
 #[test]

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bgtools::entry::main(bgtools::tools::progress_mark::tool(std::env::args_os()))
+    bgtools::entry::main(bgtools::tools::progress_mark::tool())
 }

@@ -11,6 +11,7 @@ pub mod key;
 mod loss;
 mod mark;
 mod place;
+mod quick;
 pub mod record;
 mod scan;
 mod writer;

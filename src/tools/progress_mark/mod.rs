@@ -15,7 +15,8 @@ mod sorted;
 mod todo;
 mod upkeep;
 
-use std::ffi::{OsStr, OsString};
+use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -128,10 +129,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     }
 }
 
-/// The tool that this command line asks for.
+/// The tool that the command line asks for.
 #[must_use]
-pub fn tool(argv: impl Iterator<Item = OsString>) -> &'static Tool<Args> {
-    let mut words = argv.skip(1);
+pub fn tool() -> &'static Tool<Args> {
+    let mut words = env::args_os().skip(1);
     while let Some(word) = words.next() {
         let takes_value = ["-f", "--file", "--fields"].into_iter().any(|option| word == option);
         if takes_value {

@@ -13,6 +13,7 @@ use crate::journal::now;
 use crate::process::Here;
 use crate::progress::{self, Update};
 use crate::record::parse_id;
+use crate::state_dir::Observed;
 use crate::text::shown;
 use crate::tools::jobs;
 use crate::tools::place::{DirArgs, variable};
@@ -74,20 +75,18 @@ fn current(dir: &DirArgs) -> Result<(PathBuf, String)> {
     // What can't be an id must not lead out of the directory.
     let id = env::var("BG_JOB_ID").ok().filter(|id| parse_id(id).is_some());
     let dir = dir.dir.clone().or_else(|| variable("BG_JOB_DIR"));
-    match (dir, id) {
-        (Some(dir), Some(id)) => Ok((dir, id)),
-        _ => {
-            let failure = Failure::new(Exit::Usage, "this isn't a job: BG_JOB_ID and BG_JOB_DIR aren't set");
-            Err(failure.hint("--job NAME tells which one is meant").into())
-        }
-    }
+    let Some(found) = dir.zip(id) else {
+        let failure = Failure::new(Exit::Usage, "this isn't a job: BG_JOB_ID and BG_JOB_DIR aren't set");
+        return Err(failure.hint("--job NAME tells which one is meant").into());
+    };
+    Ok(found)
 }
 
 /// The live job of this id, or the newest of this name.
 fn newest_live(dir: &DirArgs, job: &str) -> Result<String> {
     let here = Here::look();
     let Some(dir) = dir.open()? else { return Err(jobs::no_such(job).into()) };
-    if let Some(found) = jobs::by_id(&dir, job, &here)?.filter(|found| found.is_live()) {
+    if let Some(found) = jobs::by_id(&dir, job, &here)?.filter(Observed::is_live) {
         return Ok(found.record.id);
     }
     let (mut live, _) = jobs::live(&dir, Some(job), &here)?;
