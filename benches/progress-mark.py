@@ -29,9 +29,12 @@ PM = str(BIN / "progress-mark")
 DUCKDB = """
 import sys, duckdb
 candidates, done, out = sys.argv[1:]
-read = "read_csv('{}', header=false, delim='\\x01', quote='', escape='', columns={{'l': 'varchar'}})"
-duckdb.sql("set threads=2; set preserve_insertion_order=false")
-duckdb.sql(f"copy (select l from {read.format(candidates)} anti join {read.format(done)} using (l)) to '{out}' (header false, quote '', escape '', delimiter '\\x01')")
+con = duckdb.connect()
+con.execute("set threads=2")
+con.execute("set preserve_insertion_order=false")
+read = "read_csv('%s', header=false, delim='\\x01', quote='', escape='', columns={'l': 'varchar'})"
+con.execute(f"copy (select a.l from {read % candidates} a anti join {read % done} b on a.l = b.l) to '{out}' "
+            "(header false, quote '', escape '', delimiter '\\x01')")
 """
 PYTHON = """
 import sys

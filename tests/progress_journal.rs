@@ -246,6 +246,12 @@ fn what_cannot_be_read_is_never_empty() {
     fs::create_dir(journal.path()).unwrap();
     journal.run(&["todo"]).stdin("a\n").fails(125, &["cannot read"]);
     journal.run(&["add", "a"]).fails(125, &["progress.jsonl"]);
+    // A device that never ends.
+    for words in [["-f", "/dev/full", "todo"].as_slice(), &["-f", "/dev/zero", "todo", "--sorted"], &["-f", "/dev/zero", "show"]]
+    {
+        journal.run(words).stdin("a\n").fails(125, &["isn't a regular file"]);
+    }
+    journal.run(&["-f", "/dev/null", "add", "a"]).fails(125, &["isn't a regular file"]);
     // Objects that no header explains.
     let journal = Journal::of("{\"task\":\"a\"}\n");
     journal.run(&["todo"]).stdin("a\n").fails(125, &["no header"]);

@@ -65,6 +65,9 @@ impl Loaded {
             }
             other => other?,
         };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it isn't a regular file"));
+        }
         self.there = true;
         if with_cache && let Some(cached) = cache::read(&self.place) {
             let fits = fields.is_none_or(|asked| cached.reading.header.fields.as_deref() == Some(asked));

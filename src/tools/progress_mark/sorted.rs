@@ -24,7 +24,11 @@ pub(super) fn run(global: &Global, args: &Args, place: &Place, candidates: &mut 
     let mut since = HashMap::new();
     let mut done = None;
     if let Some(file) = &file {
-        let length = file.metadata().map_err(reading)?.len();
+        let meta = file.metadata().map_err(reading)?;
+        if !meta.is_file() {
+            bail!("cannot read '{}': it isn't a regular file", shown(&place.file));
+        }
+        let length = meta.len();
         done = Some(
             Sorted::open(global, file, length, place, &mut head, &mut since)
                 .map_err(|e| e.context(format!("cannot read '{}'", shown(&place.file))))?,
