@@ -94,6 +94,10 @@ const fn network(magic: i64) -> Option<&'static str> {
         0x7375_7245 => Some("Coda"),
         0x0102_1997 => Some("9p"),
         0x6573_5546 => Some("FUSE"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x4750_4653 => Some("GPFS"),
+        0x1983_0326 => Some("BeeGFS"),
         0x00c0_ffee => Some("a hostfs"),
         _ => None,
     }
