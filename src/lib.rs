@@ -43,6 +43,10 @@
 //! | [`claims`] | what was promised: locks that the kernel frees, and what of each is still to come |
 //! | [`gate`] | limits and wishes against gauges and claims: the verdict, the choice, the line |
 //! | [`supervisor`] | one job's life: wait, reap, write the verdict |
+//! | [`journal`] | the file of done items: records, its lock, append, compaction, what an editor lost |
+//! | [`done_set`] | a journal's items in memory, and their cache |
+//! | [`leases`] | who works on which item now |
+//! | [`progress`] | how far a job says it is: its file, rate and time left |
 //! | [`entry`] | the one main: parse, run, flush, report |
 //! | [`tools`] | each tool as its options and a list of steps |
 //!
@@ -78,13 +82,17 @@
 pub mod cancel;
 pub mod claims;
 pub mod clock;
+pub mod done_set;
 pub mod entry;
 pub mod exit;
 pub mod gate;
 pub mod gauges;
+pub mod journal;
 pub mod launch;
+pub mod leases;
 pub mod probe;
 pub mod process;
+pub mod progress;
 pub mod record;
 pub mod signal;
 pub mod size;

@@ -1,6 +1,6 @@
 //! The public commands, in one place: a new tool is one entry here, and its page, its completions and its help are tested.
 
-use bgtools::tools::{bgcancel, bgrun, bgstatus, resgate};
+use bgtools::tools::{bgcancel, bgrun, bgstatus, progress_mark, resgate};
 use clap::{Command, CommandFactory};
 
 /// Which jobs a `JOB` on the command line can mean.
@@ -43,6 +43,12 @@ pub fn tools() -> Vec<Public> {
             options: resgate::Args::command,
             codes: &["0", "75", "124", "125", "126", "127", "128+n"],
             jobs: Jobs::Any,
+        },
+        Public {
+            name: "progress-mark",
+            options: progress_mark::Args::command,
+            codes: &["0", "1", "2", "75", "125", "126", "127", "128+n"],
+            jobs: Jobs::Live,
         },
     ]
 }

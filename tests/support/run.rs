@@ -15,13 +15,14 @@ pub fn tool(name: &str) -> Run {
 pub fn path_of(name: &str) -> PathBuf {
     let built = option_env!("CARGO_BIN_EXE_bgrun")
         .or(option_env!("CARGO_BIN_EXE_resgate"))
+        .or(option_env!("CARGO_BIN_EXE_progress-mark"))
         .map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
     built.with_file_name(name)
 }
 
 /// The folder of the built tools, to stand first in a `PATH`.
 pub fn bin_dir() -> PathBuf {
-    path_of("bgrun").parent().unwrap().to_owned()
+    path_of("any").parent().unwrap().to_owned()
 }
 
 /// A program about to be run.
