@@ -1,4 +1,5 @@
 //! bgtools: six small tools for heavy background jobs.
+pub mod checkpoint;
 pub mod clock;
 pub mod entry;
 pub mod exit;

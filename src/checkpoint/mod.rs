@@ -1,0 +1,18 @@
+//! Checkpoints: what in a directory is one, whether it is good, which stay, and how the others go.
+
+pub mod digest;
+pub mod dir;
+pub mod entry;
+pub mod formats;
+pub mod held;
+pub mod json;
+pub mod judge;
+pub mod layouts;
+pub mod manifest;
+pub mod name;
+pub mod plan;
+pub mod pointers;
+pub mod replace;
+pub mod scan;
+pub mod tree;
+pub mod verdict;
