@@ -1,0 +1,437 @@
+//! `--save`: a copy that has its name only when it is whole and on disk.
+//!
+//! It is built under a temporary name in the same directory, under a lock that says its maker lives. Files are copied,
+//! compared with their source afterwards, and synced; the manifest is written last; the rename never replaces.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, PosixFadviseAdvice, RenameFlags, posix_fadvise, readlinkat, renameat2};
+use nix::sys::stat::{Mode, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use walkdir::WalkDir;
+
+use super::digest::{Algorithm, Cache, Running};
+use super::dir::Dir;
+use super::manifest::{self, Listed};
+use super::scan::Stat;
+
+/// What an unfinished snapshot is called.
+pub const PREFIX: &str = ".ckpt-rotate.tmp.";
+
+/// What a link is called before it replaces the old one.
+pub const LINK: &str = ".ckpt-rotate.link.";
+
+/// Room beyond the files themselves that a copy needs: names, the manifest.
+const SLACK: u64 = 1 << 20;
+
+/// How a file's content comes into the snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Copying {
+    /// Shared blocks where the file system can, else a copy.
+    #[default]
+    Reflink,
+    /// A second name for the same file: a trainer that rewrites it in place destroys the snapshot.
+    Hardlink,
+}
+
+/// Why a snapshot wasn't made.
+#[derive(Debug)]
+pub enum Refused {
+    /// The source isn't good, or can't be copied as it is.
+    Source(String),
+    /// The source changed while it was copied.
+    Changed(String),
+    /// There is no room.
+    Room(String),
+    /// Something failed.
+    Io(String, io::Error),
+}
+
+/// The source of a snapshot: a directory, or one file.
+#[derive(Debug)]
+pub struct Source {
+    root: PathBuf,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Relative to the snapshot.
+    path: PathBuf,
+    kind: Kind,
+    stat: Stat,
+    mode: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Dir,
+    File,
+    Link(PathBuf),
+}
+
+impl Source {
+    /// Lists what is to be copied.
+    ///
+    /// # Errors
+    /// When it can't be read, or holds what can't be copied: a link that leads outside, a socket.
+    pub fn list(path: &Path) -> Result<Self, Refused> {
+        let at = |error| Refused::Io(format!("cannot read '{}'", path.display()), error);
+        let root = fs::canonicalize(path).map_err(at)?;
+        let metadata = fs::metadata(&root).map_err(at)?;
+        if metadata.is_file() {
+            let Some((folder, name)) = root.parent().zip(root.file_name()) else {
+                return Err(Refused::Source(format!("'{}' has no name", path.display())));
+            };
+            let entry = Entry { path: name.into(), kind: Kind::File, stat: stat(&metadata), mode: metadata.mode() };
+            return Ok(Self { root: folder.to_owned(), entries: vec![entry] });
+        }
+        if !metadata.is_dir() {
+            return Err(Refused::Source(format!("'{}' is neither a file nor a directory", path.display())));
+        }
+        let mut entries = Vec::new();
+        for entry in WalkDir::new(&root).min_depth(1).follow_links(false).sort_by_file_name() {
+            let entry = entry.map_err(|error| at(error.into()))?;
+            let metadata = entry.metadata().map_err(|error| at(error.into()))?;
+            let relative = entry.path().strip_prefix(&root).unwrap_or(entry.path()).to_owned();
+            entries.push(Entry {
+                kind: kind(&root, entry.path(), &relative, &metadata)?,
+                path: relative,
+                stat: stat(&metadata),
+                mode: metadata.mode(),
+            });
+        }
+        if !entries.iter().any(|entry| entry.kind == Kind::File) {
+            return Err(Refused::Source(format!("'{}' holds no file", path.display())));
+        }
+        Ok(Self { root, entries })
+    }
+
+    /// Bytes of all its files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.iter().filter(|entry| entry.kind == Kind::File).map(|entry| entry.stat.len).sum()
+    }
+
+    fn is_manifest(&self, path: &Path) -> bool {
+        manifest::NAMES.iter().any(|(name, _)| path.as_os_str() == *name)
+    }
+}
+
+fn kind(root: &Path, path: &Path, relative: &Path, metadata: &fs::Metadata) -> Result<Kind, Refused> {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Ok(Kind::Dir);
+    }
+    if kind.is_file() {
+        return Ok(Kind::File);
+    }
+    if kind.is_symlink() {
+        let shown = relative.display();
+        let target = fs::read_link(path).map_err(|error| Refused::Io(format!("cannot read '{shown}'"), error))?;
+        let inside = target.is_relative() && fs::canonicalize(path).is_ok_and(|target| target.starts_with(root));
+        return if inside {
+            Ok(Kind::Link(target))
+        } else {
+            Err(Refused::Source(format!("'{shown}' is a link to '{}', outside of what is saved", target.display())))
+        };
+    }
+    let what = if kind.is_socket() {
+        "socket"
+    } else if kind.is_fifo() {
+        "pipe"
+    } else {
+        "device"
+    };
+    Err(Refused::Source(format!("'{}' is a {what}", relative.display())))
+}
+
+fn stat(metadata: &fs::Metadata) -> Stat {
+    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    Stat {
+        dev: metadata.dev(),
+        ino: metadata.ino(),
+        len: metadata.len(),
+        allocated: metadata.blocks() * 512,
+        mtime: nanos(metadata.mtime(), metadata.mtime_nsec()),
+        ctime: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        kind: metadata.mode() & libc::S_IFMT,
+    }
+}
+
+/// A snapshot that is whole, synced, and has no name yet. Dropping it takes it away.
+#[derive(Debug)]
+pub struct Built<'a> {
+    dir: &'a Dir,
+    /// Its temporary name.
+    pub name: PathBuf,
+    /// Held for as long as the temporary name means anything.
+    lock: File,
+    published: bool,
+}
+
+impl Drop for Built<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = super::trash::remove(self.dir, &self.name);
+        }
+    }
+}
+
+/// Copies `source` into the directory under a temporary name, with its manifest.
+///
+/// # Errors
+/// Says why not; nothing of it stays.
+pub fn build<'a>(
+    dir: &'a Dir,
+    source: &Source,
+    copying: Copying,
+    cache: &Cache,
+    read: &dyn Fn(u64),
+) -> Result<Built<'a>, Refused> {
+    let needed = source.bytes() + SLACK;
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| full_or(&what, error)
+    };
+    let available = dir.available().map_err(failed("cannot ask for free space"))?;
+    if copying != Copying::Hardlink && available < needed && !shares_blocks(dir, source) {
+        return Err(Refused::Room(format!("{needed} bytes are needed, {available} are free")));
+    }
+    let built = temporary(dir).map_err(failed("cannot make a directory for the snapshot"))?;
+    let promised = promises(source)?;
+    let mut listed = Vec::new();
+    for entry in &source.entries {
+        let to = built.name.join(&entry.path);
+        let at = format!("cannot copy '{}'", entry.path.display());
+        match &entry.kind {
+            Kind::Dir => {
+                mkdirat(dir, &to, Mode::S_IRWXU).map_err(io::Error::from).map_err(failed(&at))?;
+            }
+            Kind::Link(target) => symlinkat(target.as_path(), dir, &to).map_err(io::Error::from).map_err(failed(&at))?,
+            Kind::File if source.is_manifest(&entry.path) => {}
+            Kind::File => {
+                let digest = copy(dir, source, entry, &to, copying, read)?;
+                if let Some(promise) = promised.iter().find(|promise| promise.name == entry.path)
+                    && promise.digest != digest.0
+                    && digest.1 == Algorithm::Sha256
+                {
+                    return Err(Refused::Source(format!("'{}' doesn't match its digest in SHA256SUMS", entry.path.display())));
+                }
+                listed.push(Listed { name: entry.path.clone(), digest: digest.0, size: Some(entry.stat.len) });
+                if let Ok(stat) = dir.stat(&to) {
+                    cache.put(Algorithm::Sha256, &stat.into(), digest.0);
+                }
+            }
+        }
+    }
+    unchanged(source)?;
+    finish(dir, &built, source, &listed).map_err(failed("cannot write the snapshot"))?;
+    Ok(built)
+}
+
+fn full_or(what: &str, error: io::Error) -> Refused {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => Refused::Room(format!("{what}: {error}")),
+        _ => Refused::Io(what.to_owned(), error),
+    }
+}
+
+/// Whether a first try shows that copies take no room here.
+fn shares_blocks(dir: &Dir, source: &Source) -> bool {
+    let try_one = || -> io::Result<()> {
+        let largest = source.entries.iter().filter(|entry| entry.kind == Kind::File).max_by_key(|entry| entry.stat.len);
+        let Some(largest) = largest else { return Err(io::ErrorKind::NotFound.into()) };
+        let from = open_source(source, largest)?;
+        let name = PathBuf::from(format!("{LINK}{}", crate::sys::pid()));
+        let to = create(dir, &name)?;
+        unlinkat(dir, &name, UnlinkatFlags::NoRemoveDir)?;
+        crate::sys::reflink(from.as_fd(), to.as_fd())
+    };
+    try_one().is_ok()
+}
+
+fn temporary(dir: &Dir) -> io::Result<Built<'_>> {
+    for n in 0_u32.. {
+        let name = PathBuf::from(format!("{PREFIX}{}.{n}", crate::sys::pid()));
+        match mkdirat(dir, &name, Mode::S_IRWXU) {
+            Ok(()) => {
+                let lock = dir.open(&name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+                fs2::FileExt::try_lock_exclusive(&lock)?;
+                return Ok(Built { dir, name, lock, published: false });
+            }
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Errno::EEXIST.into())
+}
+
+/// The source's own SHA-256 manifest: what is copied must match it.
+fn promises(source: &Source) -> Result<Vec<Listed>, Refused> {
+    let path = source.root.join("SHA256SUMS");
+    if !source.entries.iter().any(|entry| entry.path.as_os_str() == "SHA256SUMS") {
+        return Ok(Vec::new());
+    }
+    let file = File::open(&path).map_err(|error| Refused::Io("cannot read SHA256SUMS".to_owned(), error))?;
+    let listed = manifest::read(file).map_err(|fault| Refused::Source(fault.to_string()))?;
+    match listed.iter().find(|listed| !source.entries.iter().any(|entry| entry.path == listed.name)) {
+        Some(missing) => Err(Refused::Source(format!("'{}', which SHA256SUMS lists, is missing", missing.name.display()))),
+        None => Ok(listed),
+    }
+}
+
+fn open_source(source: &Source, entry: &Entry) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(source.root.join(&entry.path))
+}
+
+fn create(dir: &Dir, path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(File::from(nix::fcntl::openat(dir, path, flags, Mode::from_bits_truncate(0o600))?))
+}
+
+/// Copies one file; gives its digest. Source and copy are compared by what `stat` says before and after.
+fn copy(
+    dir: &Dir,
+    source: &Source,
+    entry: &Entry,
+    to: &Path,
+    copying: Copying,
+    read: &dyn Fn(u64),
+) -> Result<(super::digest::Digest, Algorithm), Refused> {
+    let shown = entry.path.display().to_string();
+    let failed = |error: io::Error| full_or(&format!("cannot copy '{shown}'"), error);
+    let changed = || Refused::Changed(format!("'{shown}' changed while it was copied"));
+    let mut from = open_source(source, entry).map_err(failed)?;
+    if stat(&from.metadata().map_err(failed)?) != entry.stat {
+        return Err(changed());
+    }
+    if copying == Copying::Hardlink {
+        let path = source.root.join(&entry.path);
+        nix::unistd::linkat(nix::fcntl::AT_FDCWD, &path, dir, to, nix::fcntl::AtFlags::empty())
+            .map_err(io::Error::from)
+            .map_err(failed)?;
+        let digest = super::digest::of(&from, Algorithm::Sha256, read).map_err(failed)?;
+        return Ok((digest, Algorithm::Sha256));
+    }
+    let mut target = create(dir, to).map_err(failed)?;
+    let shared = crate::sys::reflink(from.as_fd(), target.as_fd()).is_ok();
+    let _ = posix_fadvise(&from, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+    let mut running = Running::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 1 << 18];
+    let mut copied = 0;
+    loop {
+        // What is shared is digested from the copy: that is what the manifest speaks of.
+        let count = if shared { target.read(&mut buffer) } else { from.read(&mut buffer) }.map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        running.update(&buffer[..count]);
+        if !shared {
+            target.write_all(&buffer[..count]).map_err(failed)?;
+        }
+        copied += count as u64;
+        read(count as u64);
+    }
+    if copied != entry.stat.len || stat(&from.metadata().map_err(failed)?) != entry.stat {
+        return Err(changed());
+    }
+    let mode = entry.mode & 0o777 | 0o600;
+    target.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
+    let time = |nanos: i128| {
+        TimeSpec::new(
+            i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
+            i64::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+        )
+    };
+    futimens(&target, &time(entry.stat.mtime), &time(entry.stat.mtime)).map_err(io::Error::from).map_err(failed)?;
+    target.sync_all().map_err(failed)?;
+    Ok((running.finish(), Algorithm::Sha256))
+}
+
+/// The source must still hold what it held before the first byte was read.
+fn unchanged(source: &Source) -> Result<(), Refused> {
+    let single =
+        source.entries.len() == 1 && source.entries[0].kind == Kind::File && source.entries[0].path.components().count() == 1;
+    for entry in &source.entries {
+        let path = source.root.join(&entry.path);
+        let now = fs::symlink_metadata(&path).map(|metadata| stat(&metadata));
+        // A hard link changes a file's ctime; content shows in the others.
+        let same = now.is_ok_and(|now| {
+            (now.ino, now.len, now.mtime, now.kind) == (entry.stat.ino, entry.stat.len, entry.stat.mtime, entry.stat.kind)
+        });
+        if !same {
+            return Err(Refused::Changed(format!("'{}' changed while it was copied", entry.path.display())));
+        }
+    }
+    if !single {
+        let count = WalkDir::new(&source.root).min_depth(1).follow_links(false).into_iter().filter(Result::is_ok).count();
+        if count != source.entries.len() {
+            return Err(Refused::Changed("files came or went while it was copied".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Syncs the folders, writes the manifest last, and syncs the snapshot itself.
+fn finish(dir: &Dir, built: &Built<'_>, source: &Source, listed: &[Listed]) -> io::Result<()> {
+    for entry in source.entries.iter().rev().filter(|entry| entry.kind == Kind::Dir) {
+        let folder = dir.open(built.name.join(&entry.path), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        folder.set_permissions(fs::Permissions::from_mode(entry.mode & 0o777 | 0o700))?;
+        folder.sync_all()?;
+    }
+    let mut file = create(dir, &built.name.join("SHA256SUMS"))?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.write_all(manifest::write(listed).as_bytes())?;
+    file.sync_all()?;
+    built.lock.set_permissions(fs::Permissions::from_mode(0o755))?;
+    built.lock.sync_all()
+}
+
+impl Built<'_> {
+    /// Gives the snapshot its name, `name` or `name_2` and so on when that is taken, durably.
+    ///
+    /// # Errors
+    /// When it can't be renamed or synced.
+    pub fn publish(mut self, name: &str) -> io::Result<String> {
+        for n in 1_u32.. {
+            let candidate = if n == 1 { name.to_owned() } else { format!("{name}_{n}") };
+            match self.dir.rename_new(&self.name, &candidate) {
+                Ok(()) => {
+                    self.published = true;
+                    self.dir.sync()?;
+                    return Ok(candidate);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Errno::EEXIST.into())
+    }
+}
+
+/// Makes the link `latest` point at `name`, in one step; a file of that name that is no link stays.
+///
+/// # Errors
+/// When something else has that name, or the link can't be made.
+pub fn link_latest(dir: &Dir, name: &str) -> io::Result<()> {
+    const LATEST: &str = "latest";
+    match readlinkat(dir, LATEST) {
+        Ok(_) | Err(Errno::ENOENT) => {}
+        Err(Errno::EINVAL) => return Err(io::Error::other("there is something called 'latest' that is no link")),
+        Err(error) => return Err(error.into()),
+    }
+    let temporary = format!("{LINK}{}", crate::sys::pid());
+    let _ = unlinkat(dir, OsStr::new(&temporary), UnlinkatFlags::NoRemoveDir);
+    symlinkat(name, dir, temporary.as_str())?;
+    renameat2(dir, temporary.as_str(), dir, LATEST, RenameFlags::empty())?;
+    dir.sync()
+}
