@@ -50,22 +50,26 @@ fn asked(file: &File, kind: i32) -> Use {
     }
 }
 
-/// The first file of a checkpoint that somebody has open.
+/// The first file of a checkpoint that somebody else has open. The lock's own descriptors are asked themselves: any other
+/// would see them as somebody's.
 #[must_use]
-pub fn open_file(dir: &Dir, tree: &Tree) -> Option<PathBuf> {
-    let open = |path: &PathBuf| dir.open(path, OFlag::O_RDONLY).is_ok_and(|file| being_used(&file) == Use::Open);
+pub fn open_file(dir: &Dir, tree: &Tree, lock: &UnitLock) -> Option<PathBuf> {
+    let open = |path: &PathBuf| match lock.0.iter().find(|(name, _)| path.as_os_str() == name.as_str()) {
+        Some((_, file)) => being_used(file) == Use::Open,
+        None => dir.open(path, OFlag::O_RDONLY).is_ok_and(|file| being_used(&file) == Use::Open),
+    };
     tree.files.iter().map(|node| &node.path).find(|path| open(path)).cloned()
 }
 
 /// Locks on every member of a checkpoint; they go with this value.
 #[derive(Debug)]
-pub struct UnitLock(Vec<File>);
+pub struct UnitLock(Vec<(String, File)>);
 
 impl UnitLock {
     /// The descriptors that carry the locks.
     #[must_use]
     pub fn into_files(self) -> Vec<File> {
-        self.0
+        self.0.into_iter().map(|(_, file)| file).collect()
     }
 }
 
@@ -92,7 +96,7 @@ fn lock(dir: &Dir, unit: &Unit, take: impl Fn(&File) -> io::Result<()>) -> io::R
         if !lock_result(take(&file))? {
             return Ok(None);
         }
-        locks.push(file);
+        locks.push((member.name.clone(), file));
     }
     Ok(Some(UnitLock(locks)))
 }

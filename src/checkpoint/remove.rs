@@ -68,14 +68,15 @@ fn changed(dir: &Dir) -> io::Result<Nanos> {
 /// Says why it stays.
 pub fn take(dir: &Dir, batch: &mut Batch, known: &Known, look: &Look<'_>, watch: &mut Watch) -> Result<(), Left> {
     let failed = |error: io::Error| Left::Failed(error.to_string());
-    let _lock = locked(dir, known)?;
-    free(dir, known, look)?;
+    let lock = locked(dir, known)?;
+    free(dir, known, &lock, look)?;
     watch.refresh(dir).map_err(failed)?;
     let names = || known.unit.members.iter().map(|member| &member.name).chain([&known.unit.name]);
     if let Some(why) = names().find_map(|name| watch.protected.get(name)) {
         return Err(Left::InUse(why.clone()));
     }
     batch.take(dir, &known.unit).map_err(failed)?;
+    drop(lock);
     watch.ours(dir).map_err(failed)
 }
 
@@ -89,10 +90,7 @@ fn locked(dir: &Dir, known: &Known) -> Result<UnitLock, Left> {
 }
 
 /// Whether it is still what was judged, and nobody uses it.
-///
-/// # Errors
-/// Says who does, or what changed.
-pub fn free(dir: &Dir, known: &Known, look: &Look<'_>) -> Result<(), Left> {
+fn free(dir: &Dir, known: &Known, lock: &UnitLock, look: &Look<'_>) -> Result<(), Left> {
     let tree = survey(dir, &known.unit).map_err(|error| Left::Failed(error.to_string()))?;
     if let Some(why) = young(&tree, look) {
         return Err(Left::InUse(why));
@@ -106,7 +104,7 @@ pub fn free(dir: &Dir, known: &Known, look: &Look<'_>) -> Result<(), Left> {
     if tree.fingerprint() != known.fingerprint {
         return Err(Left::Failed("it changed since it was checked".to_owned()));
     }
-    match held::open_file(dir, &tree) {
+    match held::open_file(dir, &tree, lock) {
         Some(path) => Err(Left::InUse(opened(&path))),
         None => Ok(()),
     }
@@ -119,5 +117,5 @@ fn opened(path: &PathBuf) -> String {
 /// Says who uses a checkpoint, without taking anything; for plans that are only shown.
 #[must_use]
 pub fn in_use(dir: &Dir, known: &Known, look: &Look<'_>) -> Option<Left> {
-    locked(dir, known).and_then(|_lock| free(dir, known, look)).err()
+    locked(dir, known).and_then(|lock| free(dir, known, &lock, look)).err()
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,10 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use walkdir::WalkDir;
 
-use super::digest::{Algorithm, Cache, Running};
+use super::digest::{Algorithm, Cache, Digest, Running};
 use super::dir::Dir;
+use super::entry::holds_state;
+use super::formats::holes;
 use super::manifest::{self, Listed};
 use super::scan::Stat;
 
@@ -218,16 +220,10 @@ pub fn build<'a>(
             Kind::Link(target) => symlinkat(target.as_path(), dir, &to).map_err(io::Error::from).map_err(failed(&at))?,
             Kind::File if source.is_manifest(&entry.path) => {}
             Kind::File => {
-                let digest = copy(dir, source, entry, &to, copying, read)?;
-                if let Some(promise) = promised.iter().find(|promise| promise.name == entry.path)
-                    && promise.digest != digest.0
-                    && digest.1 == Algorithm::Sha256
-                {
-                    return Err(Refused::Source(format!("'{}' doesn't match its digest in SHA256SUMS", entry.path.display())));
-                }
-                listed.push(Listed { name: entry.path.clone(), digest: digest.0, size: Some(entry.stat.len) });
+                let digest = copy(dir, source, entry, &to, copying, &promised, read)?;
+                listed.push(Listed { name: entry.path.clone(), digest, size: Some(entry.stat.len) });
                 if let Ok(stat) = dir.stat(&to) {
-                    cache.put(Algorithm::Sha256, &stat.into(), digest.0);
+                    cache.put(Algorithm::Sha256, &stat.into(), digest);
                 }
             }
         }
@@ -274,18 +270,23 @@ fn temporary(dir: &Dir) -> io::Result<Built<'_>> {
     Err(Errno::EEXIST.into())
 }
 
-/// The source's own SHA-256 manifest: what is copied must match it.
-fn promises(source: &Source) -> Result<Vec<Listed>, Refused> {
-    let path = source.root.join("SHA256SUMS");
-    if !source.entries.iter().any(|entry| entry.path.as_os_str() == "SHA256SUMS") {
-        return Ok(Vec::new());
+/// What the source's own manifests say of its files: what is copied must match it.
+type Promises = Vec<(Algorithm, Listed)>;
+
+fn promises(source: &Source) -> Result<Promises, Refused> {
+    let mut promises = Vec::new();
+    for (name, algorithm) in manifest::NAMES {
+        if !source.entries.iter().any(|entry| entry.path.as_os_str() == name) {
+            continue;
+        }
+        let file = File::open(source.root.join(name)).map_err(|error| Refused::Io(format!("cannot read {name}"), error))?;
+        let listed = manifest::read(file).map_err(|fault| Refused::Source(fault.to_string()))?;
+        if let Some(missing) = listed.iter().find(|listed| !source.entries.iter().any(|entry| entry.path == listed.name)) {
+            return Err(Refused::Source(format!("'{}', which {name} lists, is missing", missing.name.display())));
+        }
+        promises.extend(listed.into_iter().map(|listed| (algorithm, listed)));
     }
-    let file = File::open(&path).map_err(|error| Refused::Io("cannot read SHA256SUMS".to_owned(), error))?;
-    let listed = manifest::read(file).map_err(|fault| Refused::Source(fault.to_string()))?;
-    match listed.iter().find(|listed| !source.entries.iter().any(|entry| entry.path == listed.name)) {
-        Some(missing) => Err(Refused::Source(format!("'{}', which SHA256SUMS lists, is missing", missing.name.display()))),
-        None => Ok(listed),
-    }
+    Ok(promises)
 }
 
 fn open_source(source: &Source, entry: &Entry) -> io::Result<File> {
@@ -298,63 +299,99 @@ fn create(dir: &Dir, path: &Path) -> io::Result<File> {
     Ok(File::from(nix::fcntl::openat(dir, path, flags, Mode::from_bits_truncate(0o600))?))
 }
 
-/// Copies one file; gives its digest. Source and copy are compared by what `stat` says before and after.
+/// Copies one file; gives its SHA-256. Source and copy are compared by what `stat` says before and after, and the content
+/// with what the source's own manifest promises.
 fn copy(
     dir: &Dir,
     source: &Source,
     entry: &Entry,
     to: &Path,
     copying: Copying,
+    promises: &Promises,
     read: &dyn Fn(u64),
-) -> Result<(super::digest::Digest, Algorithm), Refused> {
+) -> Result<Digest, Refused> {
     let shown = entry.path.display().to_string();
     let failed = |error: io::Error| full_or(&format!("cannot copy '{shown}'"), error);
     let changed = || Refused::Changed(format!("'{shown}' changed while it was copied"));
+    let promised: Vec<&(Algorithm, Listed)> = promises.iter().filter(|(_, listed)| listed.name == entry.path).collect();
     let mut from = open_source(source, entry).map_err(failed)?;
     if stat(&from.metadata().map_err(failed)?) != entry.stat {
         return Err(changed());
     }
+    if promised.is_empty()
+        && holds_state(&entry.path.file_name().unwrap_or_default().to_string_lossy())
+        && let Some(why) = holes(&from, &entry.stat)
+    {
+        return Err(Refused::Source(format!("'{shown}' is suspect: {why}")));
+    }
+    from.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let mut target = None;
     if copying == Copying::Hardlink {
         let path = source.root.join(&entry.path);
         nix::unistd::linkat(nix::fcntl::AT_FDCWD, &path, dir, to, nix::fcntl::AtFlags::empty())
             .map_err(io::Error::from)
             .map_err(failed)?;
-        let digest = super::digest::of(&from, Algorithm::Sha256, read).map_err(failed)?;
-        return Ok((digest, Algorithm::Sha256));
+        from.sync_all().map_err(failed)?;
+    } else {
+        let file = create(dir, to).map_err(failed)?;
+        if crate::sys::reflink(from.as_fd(), file.as_fd()).is_ok() {
+            // What is shared is digested from the copy: that is what the manifest speaks of.
+            from = file.try_clone().map_err(failed)?;
+            keep_metadata(&file, entry).map_err(failed)?;
+        } else {
+            target = Some(file);
+        }
     }
-    let mut target = create(dir, to).map_err(failed)?;
-    let shared = crate::sys::reflink(from.as_fd(), target.as_fd()).is_ok();
     let _ = posix_fadvise(&from, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
     let mut running = Running::new(Algorithm::Sha256);
+    let mut second =
+        promised.iter().any(|(algorithm, _)| *algorithm == Algorithm::Blake3).then(|| Running::new(Algorithm::Blake3));
     let mut buffer = vec![0; 1 << 18];
     let mut copied = 0;
     loop {
-        // What is shared is digested from the copy: that is what the manifest speaks of.
-        let count = if shared { target.read(&mut buffer) } else { from.read(&mut buffer) }.map_err(failed)?;
+        let count = from.read(&mut buffer).map_err(failed)?;
         if count == 0 {
             break;
         }
         running.update(&buffer[..count]);
-        if !shared {
+        if let Some(second) = &mut second {
+            second.update(&buffer[..count]);
+        }
+        if let Some(target) = &mut target {
             target.write_all(&buffer[..count]).map_err(failed)?;
         }
         copied += count as u64;
         read(count as u64);
     }
-    if copied != entry.stat.len || stat(&from.metadata().map_err(failed)?) != entry.stat {
+    if copied != entry.stat.len {
         return Err(changed());
     }
-    let mode = entry.mode & 0o777 | 0o600;
-    target.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
-    let time = |nanos: i128| {
-        TimeSpec::new(
-            i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
-            i64::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
-        )
+    if let Some(target) = &target {
+        if stat(&from.metadata().map_err(failed)?) != entry.stat {
+            return Err(changed());
+        }
+        keep_metadata(target, entry).map_err(failed)?;
+    }
+    let digest = running.finish();
+    let second = second.map(Running::finish);
+    let kept = |promise: &(Algorithm, Listed)| {
+        promise.1.digest == if promise.0 == Algorithm::Sha256 { digest } else { second.unwrap_or_default() }
     };
-    futimens(&target, &time(entry.stat.mtime), &time(entry.stat.mtime)).map_err(io::Error::from).map_err(failed)?;
-    target.sync_all().map_err(failed)?;
-    Ok((running.finish(), Algorithm::Sha256))
+    if promised.iter().all(|promise| kept(promise)) {
+        Ok(digest)
+    } else {
+        Err(Refused::Source(format!("'{shown}' doesn't match its digest in the manifest")))
+    }
+}
+
+/// Gives a copy its source's mode and time, and makes it durable.
+fn keep_metadata(copy: &File, entry: &Entry) -> io::Result<()> {
+    copy.set_permissions(fs::Permissions::from_mode(entry.mode & 0o777 | 0o600))?;
+    let seconds = i64::try_from(entry.stat.mtime.div_euclid(1_000_000_000)).unwrap_or(0);
+    let nanos = i64::try_from(entry.stat.mtime.rem_euclid(1_000_000_000)).unwrap_or(0);
+    let time = TimeSpec::new(seconds, nanos);
+    futimens(copy, &time, &time)?;
+    copy.sync_all()
 }
 
 /// The source must still hold what it held before the first byte was read.

@@ -13,7 +13,8 @@ pub fn tool(name: &str) -> Run {
 
 /// Where the built tool lies: beside the test binary's own build.
 pub fn path_of(name: &str) -> PathBuf {
-    let built = option_env!("CARGO_BIN_EXE_bgrun").map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
+    let known = option_env!("CARGO_BIN_EXE_bgrun").or(option_env!("CARGO_BIN_EXE_ckpt-rotate"));
+    let built = known.map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
     built.with_file_name(name)
 }
 

@@ -45,12 +45,18 @@ pub fn check_file(file: &File, name: &str, stat: &Stat, depth: Depth, read: &dyn
     if state {
         placeholder(&head)?;
     }
-    let hole = if stat.allocated >= stat.len { 0 } else { hole_bytes(file, stat.len) };
     let passed = by_format(&mut source, name, &head, depth, read)?;
-    if hole > stat.len / HOLES {
-        return Err(Fault::Suspect(format!("{hole} of {} bytes were never written (holes)", stat.len)));
+    match holes(file, stat) {
+        Some(why) => Err(Fault::Suspect(why)),
+        None => Ok(passed),
     }
-    Ok(passed)
+}
+
+/// What is to be said of a file much of which was never written. Its position is moved.
+#[must_use]
+pub fn holes(file: &File, stat: &Stat) -> Option<String> {
+    let hole = if stat.allocated >= stat.len { 0 } else { hole_bytes(file, stat.len) };
+    (hole > stat.len / HOLES).then(|| format!("{hole} of {} bytes were never written (holes)", stat.len))
 }
 
 /// What stands where weights should: a pointer of Git LFS, or the error page of a download.

@@ -1,0 +1,8 @@
+//! ckpt-rotate: the thirteen things that must never happen, real files, crashes, and others at work in the directory.
+
+mod crash;
+mod make;
+mod others;
+mod rules;
+mod save;
+mod scenarios;
