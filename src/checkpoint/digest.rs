@@ -177,6 +177,6 @@ impl Cache {
         let rest = known.iter().filter(|(identity, _)| !used.contains_key(identity));
         let all: Vec<(Identity, String)> =
             used.iter().chain(rest).take(REMEMBERED).map(|(identity, digest)| (*identity, hex(digest))).collect();
-        super::replace::file(dir, CACHE, &serde_json::to_vec(&all)?, false)
+        super::temporary::replace_file(dir, CACHE, &serde_json::to_vec(&all)?, false)
     }
 }

@@ -213,14 +213,14 @@ fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) {
     }
 }
 
-/// What is taken away first leaves nothing behind that looks whole: the index, then the first shard, then the rest.
+/// What is taken away first leaves nothing behind that looks whole: the first shard, then the index, then the rest.
 fn leads(name: &str) -> u8 {
     let (stem, extension) = super::entry::split(name);
+    let first = super::entry::shard(stem).is_some_and(|(_, (number, _))| number <= 1) || name.contains(".data-00000-of-");
     match extension {
-        "index" => 0,
-        "json" if name.ends_with(".index.json") => 0,
-        _ if super::entry::shard(stem).is_some_and(|(_, (number, _))| number <= 1) => 1,
-        _ if stem.ends_with("-rank0") => 1,
+        _ if first || stem.ends_with("-rank0") => 0,
+        "index" => 1,
+        "json" if name.ends_with(".index.json") => 1,
         "json" | "yaml" | "yml" | "txt" | "sha256" | "md5" | "b3" | "keep" | "log" | "meta" => 3,
         _ => 2,
     }

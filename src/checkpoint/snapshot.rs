@@ -3,7 +3,6 @@
 //! It is built under a temporary name in the same directory, under a lock that says its maker lives. Files are copied,
 //! compared with their source afterwards, and synced; the manifest is written last; the rename never replaces.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
@@ -11,10 +10,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, PosixFadviseAdvice, RenameFlags, posix_fadvise, readlinkat, renameat2};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise, readlinkat};
 use nix::sys::stat::{Mode, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::symlinkat;
 use walkdir::WalkDir;
 
 use super::digest::{Algorithm, Cache, Digest, Running};
@@ -23,12 +22,7 @@ use super::entry::holds_state;
 use super::formats::holes;
 use super::manifest::{self, Listed};
 use super::scan::Stat;
-
-/// What an unfinished snapshot is called.
-pub const PREFIX: &str = ".ckpt-rotate.tmp.";
-
-/// What a link is called before it replaces the old one.
-pub const LINK: &str = ".ckpt-rotate.link.";
+use super::temporary::{Temporary, replace_link};
 
 /// Room beyond the files themselves that a copy needs: names, the manifest.
 const SLACK: u64 = 1 << 20;
@@ -170,22 +164,7 @@ fn stat(metadata: &fs::Metadata) -> Stat {
 
 /// A snapshot that is whole, synced, and has no name yet. Dropping it takes it away.
 #[derive(Debug)]
-pub struct Built<'a> {
-    dir: &'a Dir,
-    /// Its temporary name.
-    pub name: PathBuf,
-    /// Held for as long as the temporary name means anything.
-    lock: File,
-    published: bool,
-}
-
-impl Drop for Built<'_> {
-    fn drop(&mut self) {
-        if !self.published {
-            let _ = super::trash::remove(self.dir, &self.name);
-        }
-    }
-}
+pub struct Built<'a>(Temporary<'a>);
 
 /// Copies `source` into the directory under a temporary name, with its manifest.
 ///
@@ -207,11 +186,11 @@ pub fn build<'a>(
     if copying != Copying::Hardlink && available < needed && !shares_blocks(dir, source) {
         return Err(Refused::Room(format!("{needed} bytes are needed, {available} are free")));
     }
-    let built = temporary(dir).map_err(failed("cannot make a directory for the snapshot"))?;
+    let built = Built(Temporary::new(dir).map_err(failed("cannot make a directory for the snapshot"))?);
     let promised = promises(source)?;
     let mut listed = Vec::new();
     for entry in &source.entries {
-        let to = built.name.join(&entry.path);
+        let to = built.name().join(&entry.path);
         let at = format!("cannot copy '{}'", entry.path.display());
         match &entry.kind {
             Kind::Dir => {
@@ -246,28 +225,11 @@ fn shares_blocks(dir: &Dir, source: &Source) -> bool {
         let largest = source.entries.iter().filter(|entry| entry.kind == Kind::File).max_by_key(|entry| entry.stat.len);
         let Some(largest) = largest else { return Err(io::ErrorKind::NotFound.into()) };
         let from = open_source(source, largest)?;
-        let name = PathBuf::from(format!("{LINK}{}", crate::sys::pid()));
-        let to = create(dir, &name)?;
-        unlinkat(dir, &name, UnlinkatFlags::NoRemoveDir)?;
+        let trial = Temporary::new(dir)?;
+        let to = create(dir, &trial.name().join("trial"))?;
         crate::sys::reflink(from.as_fd(), to.as_fd())
     };
     try_one().is_ok()
-}
-
-fn temporary(dir: &Dir) -> io::Result<Built<'_>> {
-    for n in 0_u32.. {
-        let name = PathBuf::from(format!("{PREFIX}{}.{n}", crate::sys::pid()));
-        match mkdirat(dir, &name, Mode::S_IRWXU) {
-            Ok(()) => {
-                let lock = dir.open(&name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-                fs2::FileExt::try_lock_exclusive(&lock)?;
-                return Ok(Built { dir, name, lock, published: false });
-            }
-            Err(Errno::EEXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Errno::EEXIST.into())
 }
 
 /// What the source's own manifests say of its files: what is copied must match it.
@@ -421,19 +383,25 @@ fn unchanged(source: &Source) -> Result<(), Refused> {
 /// Syncs the folders, writes the manifest last, and syncs the snapshot itself.
 fn finish(dir: &Dir, built: &Built<'_>, source: &Source, listed: &[Listed]) -> io::Result<()> {
     for entry in source.entries.iter().rev().filter(|entry| entry.kind == Kind::Dir) {
-        let folder = dir.open(built.name.join(&entry.path), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let folder = dir.open(built.name().join(&entry.path), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         folder.set_permissions(fs::Permissions::from_mode(entry.mode & 0o777 | 0o700))?;
         folder.sync_all()?;
     }
-    let mut file = create(dir, &built.name.join("SHA256SUMS"))?;
+    let mut file = create(dir, &built.name().join("SHA256SUMS"))?;
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(manifest::write(listed).as_bytes())?;
     file.sync_all()?;
-    built.lock.set_permissions(fs::Permissions::from_mode(0o755))?;
-    built.lock.sync_all()
+    built.0.handle().set_permissions(fs::Permissions::from_mode(0o755))?;
+    built.0.handle().sync_all()
 }
 
 impl Built<'_> {
+    /// Its temporary name.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        self.0.name()
+    }
+
     /// Gives the snapshot its name, `name` or `name_2` and so on when that is taken, durably.
     ///
     /// # Errors
@@ -441,12 +409,8 @@ impl Built<'_> {
     pub fn publish(mut self, name: &str) -> io::Result<String> {
         for n in 1_u32.. {
             let candidate = if n == 1 { name.to_owned() } else { format!("{name}_{n}") };
-            match self.dir.rename_new(&self.name, &candidate) {
-                Ok(()) => {
-                    self.published = true;
-                    self.dir.sync()?;
-                    return Ok(candidate);
-                }
+            match self.0.publish(&candidate) {
+                Ok(()) => return Ok(candidate),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -462,13 +426,8 @@ impl Built<'_> {
 pub fn link_latest(dir: &Dir, name: &str) -> io::Result<()> {
     const LATEST: &str = "latest";
     match readlinkat(dir, LATEST) {
-        Ok(_) | Err(Errno::ENOENT) => {}
-        Err(Errno::EINVAL) => return Err(io::Error::other("there is something called 'latest' that is no link")),
-        Err(error) => return Err(error.into()),
+        Ok(_) | Err(Errno::ENOENT) => replace_link(dir, LATEST, name),
+        Err(Errno::EINVAL) => Err(io::Error::other("there is something called 'latest' that is no link")),
+        Err(error) => Err(error.into()),
     }
-    let temporary = format!("{LINK}{}", crate::sys::pid());
-    let _ = unlinkat(dir, OsStr::new(&temporary), UnlinkatFlags::NoRemoveDir);
-    symlinkat(name, dir, temporary.as_str())?;
-    renameat2(dir, temporary.as_str(), dir, LATEST, RenameFlags::empty())?;
-    dir.sync()
 }

@@ -18,7 +18,6 @@ use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::dir::{Dir, beneath};
-use super::entry::OWN;
 use super::scan::Unit;
 
 /// Where what was removed waits.
@@ -181,6 +180,8 @@ pub fn empty(dir: &Dir, now: Option<u64>) -> io::Result<Emptied> {
         }
     }
     if gone.is_empty() {
+        // A run that was killed before it made a batch, or after its last one went, leaves the empty folder.
+        let _ = unlinkat(dir, TRASH, UnlinkatFlags::RemoveDir);
         return Ok(Emptied::default());
     }
     dir.sync_below(TRASH)?;
@@ -314,27 +315,16 @@ pub fn undo(dir: &Dir) -> io::Result<Restored> {
     Ok(restored)
 }
 
-/// Takes away what killed runs left under temporary names: snapshots whose maker is gone, half-written small files.
+/// Takes away what killed runs left under temporary names: their makers held a lock for as long as they lived.
 ///
 /// # Errors
 /// When a leftover can't be removed.
 pub fn sweep(dir: &Dir, own: &[OsString]) -> io::Result<()> {
-    for name in own {
-        let Some(text) = name.to_str() else { continue };
-        if text.starts_with(super::snapshot::PREFIX) {
-            // Its maker holds a lock on it for as long as it lives.
-            let Ok(file) = dir.open(name, OFlag::O_RDONLY) else { continue };
-            if super::dir::lock_result(fs2::FileExt::try_lock_exclusive(&file))? {
-                remove(dir, Path::new(name))?;
-            }
-        } else if text.starts_with(super::replace::PREFIX) || text.starts_with(super::snapshot::LINK) {
-            let pid = text.rsplit('.').next().and_then(|pid| pid.parse().ok()).and_then(|pid: i32| (pid > 0).then_some(pid));
-            let alive = pid.is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(Errno::ESRCH));
-            if !alive {
-                remove(dir, Path::new(name))?;
-            }
+    for name in own.iter().filter(|name| name.to_str().is_some_and(|name| name.starts_with(super::temporary::PREFIX))) {
+        let Ok(file) = dir.open(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else { continue };
+        if super::dir::lock_result(fs2::FileExt::try_lock_exclusive(&file))? {
+            remove(dir, Path::new(name))?;
         }
-        debug_assert!(text.starts_with(OWN));
     }
     Ok(())
 }

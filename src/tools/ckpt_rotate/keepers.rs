@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::args::Args;
 use super::open::{Work, say};
 use crate::checkpoint::scan::{Unit, scan};
-use crate::checkpoint::{held, pointers, replace, trash};
+use crate::checkpoint::{held, pointers, temporary, trash};
 use crate::entry::Out;
 use crate::exit::{Exit, Failure};
 use crate::text::shown;
@@ -53,7 +53,7 @@ pub(super) fn pin(args: &Args, name: &str, pinned: bool) -> anyhow::Result<Exit>
         pins.retain(|pin| *pin != name);
     }
     pins.sort();
-    replace::file(&work.dir, pointers::PINS, &serde_json::to_vec(&pins)?, true).with_context(cannot)?;
+    temporary::replace_file(&work.dir, pointers::PINS, &serde_json::to_vec(&pins)?, true).with_context(cannot)?;
     Ok(Exit::Done)
 }
 

@@ -57,8 +57,8 @@ fn saved(work: &Work<'_>, path: &Path, cache: &Cache) -> anyhow::Result<String> 
 
 /// Judges the copy as any checkpoint, before it has a name.
 fn checked(work: &Work<'_>, path: &Path, built: &Built<'_>, read: &dyn Fn(u64)) -> anyhow::Result<()> {
-    let name = built.name.to_string_lossy().into_owned();
-    let stat = work.dir.stat(&built.name).context("cannot look at the snapshot")?.into();
+    let name = built.name().to_string_lossy().into_owned();
+    let stat = work.dir.stat(built.name()).context("cannot look at the snapshot")?.into();
     let unit = Unit {
         series: String::new(),
         key: crate::checkpoint::name::Key::default(),
