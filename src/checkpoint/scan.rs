@@ -133,13 +133,13 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
                 continue;
             }
             Some(kind) => kind == Type::Directory,
-            None => match dir.stat(&name).map(Stat::from) {
-                Ok(stat) if stat.kind == libc::S_IFLNK => {
+            None => match present(dir, &name)? {
+                Some(stat) if stat.kind == libc::S_IFLNK => {
                     found.links.push(name);
                     continue;
                 }
-                Ok(stat) => stat.is_dir(),
-                Err(_) => continue,
+                Some(stat) => stat.is_dir(),
+                None => continue,
             },
         };
         match classify(&name, is_dir, patterns) {
@@ -154,8 +154,8 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
                 found.others.push(name);
             }
             Class::Part(part) => {
-                let (Some(text), Ok(stat)) = (name.to_str(), dir.stat(&name)) else { continue };
-                let member = Member { name: text.to_owned(), stat: stat.into() };
+                let (Some(text), Some(stat)) = (name.to_str(), present(dir, &name)?) else { continue };
+                let member = Member { name: text.to_owned(), stat };
                 let at = *by_name.entry((part.unit.clone(), is_dir)).or_insert_with(|| {
                     found.units.push(Unit {
                         name: part.unit,
@@ -172,7 +172,7 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
             }
         }
     }
-    attach(dir, &mut found, beside);
+    attach(dir, &mut found, beside)?;
     for name in &found.in_flight {
         let marked = name.to_str().and_then(|name| name.strip_suffix("-unfinished"));
         for unit in found.units.iter_mut().filter(|unit| Some(unit.name.as_str()) == marked) {
@@ -185,10 +185,20 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
     Ok(found)
 }
 
+/// An entry's status; `None` when it went since it was listed. Any other failure stops everything: what can't be seen
+/// can't be counted.
+fn present(dir: &Dir, name: impl AsRef<std::path::Path>) -> io::Result<Option<Stat>> {
+    match dir.stat(name) {
+        Ok(stat) => Ok(Some(stat.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Gives every sidecar to the unit it stands beside.
-fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) {
+fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) -> io::Result<()> {
     if beside.is_empty() {
-        return;
+        return Ok(());
     }
     let mut owners: HashMap<String, Option<usize>> = HashMap::new();
     for (at, unit) in found.units.iter().enumerate() {
@@ -200,7 +210,7 @@ fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) {
     }
     for (name, of) in beside {
         let owner = of.iter().find_map(|of| owners.get(of).copied().flatten());
-        let (Some(owner), Ok(stat)) = (owner, dir.stat(&name)) else {
+        let (Some(owner), Some(stat)) = (owner, present(dir, &name)?) else {
             if super::pointers::may_point(name.as_ref()) {
                 found.notes.push(name.clone().into());
             }
@@ -209,8 +219,9 @@ fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) {
         };
         let unit = &mut found.units[owner];
         unit.pinned_beside |= name.rsplit_once('.').is_some_and(|(_, extension)| extension == "keep");
-        unit.members.push(Member { name, stat: stat.into() });
+        unit.members.push(Member { name, stat });
     }
+    Ok(())
 }
 
 /// What is taken away first leaves nothing behind that looks whole: the first shard, then the index, then the rest.

@@ -73,8 +73,15 @@ pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock
     let mut scan = scan(dir, patterns)?;
     let units = std::mem::take(&mut scan.units);
     let mut protected = pointers::read(dir, &scan)?;
-    // A checkpoint that goes while it is looked at was never there.
-    let mut known: Vec<Known> = units.into_iter().filter_map(|unit| examine(dir, unit, look).ok()).collect();
+    let mut known = Vec::with_capacity(units.len());
+    for unit in units {
+        match examine(dir, unit, look) {
+            Ok(one) => known.push(one),
+            // A checkpoint that goes while it is looked at was never there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     protect_best(&known, &mut protected);
     for known in &mut known {
         let pointed = |name: &String| protected.get(name).cloned();

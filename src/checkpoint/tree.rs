@@ -138,7 +138,14 @@ fn walk(dir: &Dir, top: &Path, tree: &mut Tree) {
             }
         };
         let path = below(top, &root, entry.path());
-        let Ok(metadata) = entry.metadata() else { continue };
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => continue,
+            Err(error) => {
+                close(tree, &path, &error.into());
+                continue;
+            }
+        };
         let stat = Stat {
             dev: metadata.dev(),
             ino: metadata.ino(),

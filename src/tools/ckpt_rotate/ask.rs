@@ -1,7 +1,7 @@
 //! Questions: `--latest`, `--verify`, `--check`. Nothing is written, so they work on a read-only file system.
 
 use std::cmp::Reverse;
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 
 use anyhow::Context as _;
 
@@ -25,9 +25,14 @@ pub(super) fn latest(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
     let look = Look { min_age: std::time::Duration::ZERO, ..work.look(&read, None) };
     let units = scan(&work.dir, &work.patterns).with_context(|| format!("cannot read '{}'", shown(&work.dir.path)))?.units;
     let mut skipped = 0_usize;
-    for unit in newest_first(&work, units) {
+    let cannot = || format!("cannot read '{}'", shown(&work.dir.path));
+    for unit in newest_first(&work, units).with_context(cannot)? {
         let name = work.dir.shown(&unit.name);
-        let Ok(known) = stock::examine(&work.dir, unit, &look) else { continue };
+        let known = match stock::examine(&work.dir, unit, &look) {
+            Ok(known) => known,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(cannot),
+        };
         work.quiet();
         if known.judgement.verdict == Verdict::Good {
             if args.json {
@@ -48,11 +53,15 @@ pub(super) fn latest(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
 }
 
 /// Within a series by number, among the series by time.
-fn newest_first(work: &Work<'_>, units: Vec<Unit>) -> Vec<Unit> {
+fn newest_first(work: &Work<'_>, units: Vec<Unit>) -> io::Result<Vec<Unit>> {
     let by_time = work.args.policy().order == Order::Time;
     let mut queues: std::collections::BTreeMap<String, Vec<(i128, Unit)>> = std::collections::BTreeMap::new();
     for unit in units {
-        let Ok(tree) = survey(&work.dir, &unit) else { continue };
+        let tree = match survey(&work.dir, &unit) {
+            Ok(tree) => tree,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         queues.entry(unit.series.clone()).or_default().push((tree.saved, unit));
     }
     // The newest of each series stands last, ready to be taken.
@@ -67,7 +76,7 @@ fn newest_first(work: &Work<'_>, units: Vec<Unit>) -> Vec<Unit> {
     {
         ordered.extend(queue.pop().map(|(_, unit)| unit));
     }
-    ordered
+    Ok(ordered)
 }
 
 /// Judges every checkpoint and prints a line each.
