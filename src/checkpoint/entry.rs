@@ -158,7 +158,7 @@ fn part(name: &str, is_dir: bool, patterns: &Patterns) -> Option<Part> {
             return None;
         }
         let stem = if WEIGHTS.contains(&extension.as_str()) { stem } else { &unit };
-        return finished(&unit, parse(stem, true)?, &extension);
+        return Some(finished(&unit, parse(stem, true)?, &extension));
     }
     let weights = WEIGHTS.contains(&extension.as_str());
     let stem = if weights || CONTAINERS.contains(&extension.as_str()) { stem } else { &unit };
@@ -171,14 +171,14 @@ fn part(name: &str, is_dir: bool, patterns: &Patterns) -> Option<Part> {
     } else {
         known || parsed.ordered && (weights || grouped || free && (plain || CONTAINERS.contains(&extension.as_str())))
     };
-    if recognised { finished(&unit, parsed, &extension) } else { None }
+    recognised.then(|| finished(&unit, parsed, &extension))
 }
 
-fn finished(unit: &str, mut parsed: Parsed, extension: &str) -> Option<Part> {
+fn finished(unit: &str, mut parsed: Parsed, extension: &str) -> Part {
     if !parsed.series.ends_with(extension) {
         parsed.series = format!("{}.{extension}", parsed.series);
     }
-    Some(Part { unit: unit.to_owned(), parsed })
+    Part { unit: unit.to_owned(), parsed }
 }
 
 /// The unit that a file belongs to, and whether the name says that it is one of several.

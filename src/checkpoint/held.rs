@@ -78,7 +78,7 @@ impl UnitLock {
 /// # Errors
 /// When a member can't be opened.
 pub fn try_lock(dir: &Dir, unit: &Unit) -> io::Result<Option<UnitLock>> {
-    lock(dir, unit, |file| fs2::FileExt::try_lock_exclusive(file))
+    lock(dir, unit, fs2::FileExt::try_lock_exclusive)
 }
 
 /// Holds a checkpoint against removal; `None` when it is being removed.
@@ -86,7 +86,7 @@ pub fn try_lock(dir: &Dir, unit: &Unit) -> io::Result<Option<UnitLock>> {
 /// # Errors
 /// When a member can't be opened.
 pub fn try_hold(dir: &Dir, unit: &Unit) -> io::Result<Option<UnitLock>> {
-    lock(dir, unit, |file| fs2::FileExt::try_lock_shared(file))
+    lock(dir, unit, fs2::FileExt::try_lock_shared)
 }
 
 fn lock(dir: &Dir, unit: &Unit, take: impl Fn(&File) -> io::Result<()>) -> io::Result<Option<UnitLock>> {

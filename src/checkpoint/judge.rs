@@ -92,7 +92,10 @@ impl Found {
         let state = holds_state(node.name());
         let file = match dir.open(&node.path, OFlag::O_RDONLY) {
             Ok(file) => file,
-            Err(error) => return self.faults.push(Fault::Unread(format!("{}: {}", shown(), reason(&error)))),
+            Err(error) => {
+                self.filled += 1;
+                return self.faults.push(Fault::Unread(format!("{}: {}", shown(), reason(&error))));
+            }
         };
         if state && being_written(&file) == Use::Open {
             self.writing = Some(shown());

@@ -122,8 +122,9 @@ pub fn parse(stem: &str, loose: bool) -> Option<Parsed> {
         cuts.push((range, Cut::Version));
     }
     if !named && stamped.is_none() {
-        let runs = digit_runs(bytes).into_iter().filter(|run| !taken(&cuts, run.start) && decimal_around(bytes, run).is_none());
-        if let Some(run) = runs.filter(|run| loose || stands_alone(bytes, run)).next_back() {
+        let mut runs =
+            digit_runs(bytes).into_iter().filter(|run| !taken(&cuts, run.start) && decimal_around(bytes, run).is_none());
+        if let Some(run) = runs.rfind(|run| loose || stands_alone(bytes, run)) {
             cuts.push((run, Cut::Last));
         }
     }
@@ -160,9 +161,9 @@ fn assemble(stem: &str, cuts: &[(Range<usize>, Cut)]) -> Option<Parsed> {
     series.push_str(&stem[from..]);
     named.sort_by_key(|(rank, _)| *rank);
     key.named = named.into_iter().map(|(_, number)| number).collect();
-    let step = key.named.first().copied().or(key.last);
-    let ordered = step.is_some() || key.stamp.is_some();
-    Some(Parsed { series, key, step, ordered })
+    let counted = key.named.first().copied().or(key.last);
+    let ordered = counted.is_some() || key.stamp.is_some();
+    Some(Parsed { series, key, step: counted, ordered })
 }
 
 /// The number that the digits of `text` make, whatever stands between them.

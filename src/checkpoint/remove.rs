@@ -2,7 +2,7 @@
 //! rename.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::dir::Dir;
 use super::entry::Patterns;
@@ -66,10 +66,10 @@ fn changed(dir: &Dir) -> io::Result<Nanos> {
 ///
 /// # Errors
 /// Says why it stays.
-pub fn take(dir: &Dir, batch: &mut Batch, known: &Known, look: &Look<'_>, watch: &mut Watch) -> Result<(), Left> {
+pub fn take(dir: &Dir, batch: &mut Batch, known: &Known, how: &Look<'_>, watch: &mut Watch) -> Result<(), Left> {
     let failed = |error: io::Error| Left::Failed(error.to_string());
     let lock = locked(dir, known)?;
-    free(dir, known, &lock, look)?;
+    free(dir, known, &lock, how)?;
     watch.refresh(dir).map_err(failed)?;
     let names = || known.unit.members.iter().map(|member| &member.name).chain([&known.unit.name]);
     if let Some(why) = names().find_map(|name| watch.protected.get(name)) {
@@ -90,9 +90,9 @@ fn locked(dir: &Dir, known: &Known) -> Result<UnitLock, Left> {
 }
 
 /// Whether it is still what was judged, and nobody uses it.
-fn free(dir: &Dir, known: &Known, lock: &UnitLock, look: &Look<'_>) -> Result<(), Left> {
+fn free(dir: &Dir, known: &Known, lock: &UnitLock, how: &Look<'_>) -> Result<(), Left> {
     let tree = survey(dir, &known.unit).map_err(|error| Left::Failed(error.to_string()))?;
-    if let Some(why) = young(&tree, look) {
+    if let Some(why) = young(&tree, how) {
         return Err(Left::InUse(why));
     }
     if tree.pinned {
@@ -110,7 +110,7 @@ fn free(dir: &Dir, known: &Known, lock: &UnitLock, look: &Look<'_>) -> Result<()
     }
 }
 
-fn opened(path: &PathBuf) -> String {
+fn opened(path: &Path) -> String {
     format!("{} is open in some process", path.display())
 }
 

@@ -115,10 +115,10 @@ impl Source {
     pub fn bytes(&self) -> u64 {
         self.entries.iter().filter(|entry| entry.kind == Kind::File).map(|entry| entry.stat.len).sum()
     }
+}
 
-    fn is_manifest(&self, path: &Path) -> bool {
-        manifest::NAMES.iter().any(|(name, _)| path.as_os_str() == *name)
-    }
+fn is_manifest(path: &Path) -> bool {
+    manifest::NAMES.iter().any(|(name, _)| path.as_os_str() == *name)
 }
 
 fn kind(root: &Path, path: &Path, relative: &Path, metadata: &fs::Metadata) -> Result<Kind, Refused> {
@@ -197,7 +197,7 @@ pub fn build<'a>(
                 mkdirat(dir, &to, Mode::S_IRWXU).map_err(io::Error::from).map_err(failed(&at))?;
             }
             Kind::Link(target) => symlinkat(target.as_path(), dir, &to).map_err(io::Error::from).map_err(failed(&at))?,
-            Kind::File if source.is_manifest(&entry.path) => {}
+            Kind::File if is_manifest(&entry.path) => {}
             Kind::File => {
                 let digest = copy(dir, source, entry, &to, copying, &promised, read)?;
                 listed.push(Listed { name: entry.path.clone(), digest, size: Some(entry.stat.len) });
@@ -269,13 +269,13 @@ fn copy(
     entry: &Entry,
     to: &Path,
     copying: Copying,
-    promises: &Promises,
+    manifests: &Promises,
     read: &dyn Fn(u64),
 ) -> Result<Digest, Refused> {
     let shown = entry.path.display().to_string();
     let failed = |error: io::Error| full_or(&format!("cannot copy '{shown}'"), error);
     let changed = || Refused::Changed(format!("'{shown}' changed while it was copied"));
-    let promised: Vec<&(Algorithm, Listed)> = promises.iter().filter(|(_, listed)| listed.name == entry.path).collect();
+    let promised: Vec<&(Algorithm, Listed)> = manifests.iter().filter(|(_, listed)| listed.name == entry.path).collect();
     let mut from = open_source(source, entry).map_err(failed)?;
     if stat(&from.metadata().map_err(failed)?) != entry.stat {
         return Err(changed());
@@ -372,7 +372,7 @@ fn unchanged(source: &Source) -> Result<(), Refused> {
         }
     }
     if !single {
-        let count = WalkDir::new(&source.root).min_depth(1).follow_links(false).into_iter().filter(Result::is_ok).count();
+        let count = WalkDir::new(&source.root).min_depth(1).follow_links(false).into_iter().flatten().count();
         if count != source.entries.len() {
             return Err(Refused::Changed("files came or went while it was copied".to_owned()));
         }

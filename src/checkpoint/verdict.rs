@@ -86,6 +86,9 @@ impl Passed {
 }
 
 /// A broken file, said why.
+///
+/// # Errors
+/// Always: it is one.
 pub fn broken<T>(why: impl Into<String>) -> Checked<T> {
     Err(Fault::Broken(why.into()))
 }

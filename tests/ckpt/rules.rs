@@ -96,10 +96,13 @@ fn other_names_are_never_touched() {
     assert_eq!(left.len(), 9);
 }
 
+/// Makes something point at `checkpoint-100`.
+type Point<'a> = &'a dyn Fn(&Path);
+
 /// Rule 5: whatever points at a checkpoint protects it.
 #[test]
 fn pointers_protect_their_targets() {
-    let cases: [(&str, &dyn Fn(&Path)); 9] = [
+    let cases: [(&str, Point); 9] = [
         ("latest", &|dir| symlink("checkpoint-100", dir.join("latest")).unwrap()),
         ("absolute", &|dir| symlink(dir.join("checkpoint-100"), dir.join("anything")).unwrap()),
         ("inner", &|dir| symlink("checkpoint-100/model.safetensors", dir.join("best.safetensors")).unwrap()),

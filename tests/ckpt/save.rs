@@ -193,7 +193,7 @@ fn no_room_leaves_everything_as_it_was() {
     assert_eq!(read("rc"), "125\n125\n", "{}", read("err"));
     assert!(read("err").contains("no room"), "{}", read("err"));
     let left: Vec<String> = read("ls").lines().filter(|name| *name != ".ckpt-rotate.cache").map(str::to_owned).collect();
-    assert_eq!(left, [first.clone()]);
+    assert_eq!(left, std::slice::from_ref(&first));
     let left: Vec<String> = read("ls2").lines().filter(|name| *name != ".ckpt-rotate.cache").map(str::to_owned).collect();
     assert_eq!(left, [first]);
 }

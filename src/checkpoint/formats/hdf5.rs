@@ -76,6 +76,7 @@ fn address<R: Read + Seek>(source: &mut Source<R>, width: u8) -> Checked<u64> {
 }
 
 /// Bob Jenkins's lookup3, as the format prescribes it.
+#[expect(clippy::many_single_char_names, reason = "they are called so where it was published")]
 fn lookup3(bytes: &[u8]) -> u32 {
     let start = 0xdead_beef_u32.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
     let (mut a, mut b, mut c) = (start, start, start);

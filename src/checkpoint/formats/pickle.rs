@@ -249,8 +249,7 @@ impl Machine {
                 let top = self.stack.last().cloned().ok_or_else(underflow)?;
                 self.push(top);
             }
-            (b')', _) => self.many(Vec::new()),
-            (b']' | 0x8f, _) => self.many(Vec::new()),
+            (b')' | b']' | 0x8f, _) => self.many(Vec::new()),
             (b'}', _) => self.push(Value::Map(Rc::default())),
             (b't' | b'l' | 0x91, _) => {
                 let values = self.pop_mark()?;

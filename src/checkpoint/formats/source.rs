@@ -170,6 +170,7 @@ impl<R: Read + Seek> Read for Source<R> {
 }
 
 /// A JSON error: damage, or a read that failed.
+#[must_use]
 pub fn json_fault(what: &str, error: &serde_json::Error) -> Fault {
     if error.is_io() && !matches!(error.io_error_kind(), Some(io::ErrorKind::UnexpectedEof)) {
         return Fault::Unread(error.to_string());

@@ -1,4 +1,4 @@
-//! DeepSpeed and Megatron: files or folders by rank, which must be contiguous.
+//! `DeepSpeed` and Megatron: files or folders by rank, which must be contiguous.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::super::verdict::{Checked, broken};
 pub fn check(tree: &Tree) -> Checked<Option<&'static str>> {
     let names = || tree.files.iter().map(super::super::tree::Node::name);
     let models: BTreeSet<u32> = names().filter_map(|name| between(name, "mp_rank_", "_model_states.pt")).collect();
-    let partitions: BTreeSet<u32> = names().filter_map(|name| partition(name)).collect();
+    let partitions: BTreeSet<u32> = names().filter_map(partition).collect();
     let saved = names().any(|name| name.ends_with("_model_states.pt"));
     if saved || !partitions.is_empty() {
         contiguous(&models, "model states of rank")?;

@@ -6,6 +6,7 @@ use std::io::{BufReader, Read};
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::super::entry::split;
 use super::super::formats::source::json_fault;
 use super::super::json::Strict;
 use super::super::tree::Tree;
@@ -86,8 +87,7 @@ impl<'de> Visitor<'de> for Numbers {
         while let Some(name) = map.next_key::<String>()? {
             all.push(match map.next_value()? {
                 Value::Number(number) if number.is_finite() => (name, Some(number)),
-                Value::Number(_) => (name, None),
-                Value::Other(IgnoredAny) => (name, None),
+                Value::Number(_) | Value::Other(IgnoredAny) => (name, None),
             });
         }
         Ok(Measurements(all))
@@ -102,21 +102,14 @@ pub fn state(from: impl Read) -> Checked<State> {
     serde_json::from_reader(BufReader::new(Strict::new(from))).map_err(|error| json_fault("trainer_state.json", &error))
 }
 
-/// Names of a model's own file, one of which must be there.
-const MODELS: [&str; 12] = [
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-    "tf_model.h5",
-    "flax_model.msgpack",
-    "model.safetensors.index.json",
-    "diffusion_pytorch_model.safetensors",
-    "consolidated.safetensors",
-    "consolidated.00.pth",
-];
+/// Beginnings of the names of what stands beside a model.
+const BESIDE: [&str; 7] = ["optimizer", "scheduler", "rng_state", "scaler", "training_args", "random_states", "tokenizer"];
+
+/// Whether a file may be the model, under whatever name: weights that are nothing else.
+fn is_model(name: &str) -> bool {
+    let weights = ["safetensors", "bin", "pt", "pth", "h5", "msgpack", "gguf", "ckpt"].contains(&split(name).1);
+    weights && !BESIDE.iter().any(|beside| name.starts_with(beside))
+}
 
 /// Checks what the trainer promises: `step` is the number in the directory's name.
 ///
@@ -130,8 +123,7 @@ pub fn check(tree: &Tree, state: &State, step: Option<u64>, notes: &mut Vec<Stri
         return broken(format!("trainer_state.json says step {found}"));
     }
     let sharded = tree.files.iter().any(|node| node.name() == ".metadata" || node.name().ends_with("_model_states.pt"));
-    let model = MODELS.iter().any(|name| tree.named(name).next().is_some())
-        || tree.files.iter().any(|node| node.name().ends_with(".safetensors") || node.name().ends_with(".bin"));
+    let model = tree.files.iter().any(|node| is_model(node.name()));
     if !model && !sharded {
         return broken("it has no model file");
     }

@@ -20,23 +20,25 @@ fn any_facts() -> impl Strategy<Value = Vec<Facts>> {
         proptest::option::weighted(0.7, prop_oneof![any::<f64>(), Just(f64::NAN), Just(1.0)]),
     );
     proptest::collection::vec(one, 0..24).prop_map(|all| {
-        let fact =
-            |(at, (series, step, saved, size, verdict, protected, busy, metric)): (usize, (_, u64, i64, _, usize, _, _, _))| {
-                Facts {
-                    name: format!("{at}"),
-                    series: ["a", "b", "c"][series as usize].to_owned(),
-                    key: Key { last: Some(step), ..Key::default() },
-                    step: Some(step),
-                    saved: i128::from(saved) * 3_600_000_000_000,
-                    when: i128::from(saved) * 3_600_000_000_000,
-                    size,
-                    verdict: VERDICTS[verdict],
-                    why: String::new(),
-                    protected,
-                    busy,
-                    metric,
-                }
-            };
+        let fact = |(at, (series, step, saved, size, verdict, protected, busy, metric)): (
+            usize,
+            (usize, u64, i64, _, usize, _, _, _),
+        )| {
+            Facts {
+                name: format!("{at}"),
+                series: ["a", "b", "c"][series].to_owned(),
+                key: Key { last: Some(step), ..Key::default() },
+                step: Some(step),
+                saved: i128::from(saved) * 3_600_000_000_000,
+                when: i128::from(saved) * 3_600_000_000_000,
+                size,
+                verdict: VERDICTS[verdict],
+                why: String::new(),
+                protected,
+                busy,
+                metric,
+            }
+        };
         all.into_iter().enumerate().map(fact).collect()
     })
 }

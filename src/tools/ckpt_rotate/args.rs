@@ -16,7 +16,6 @@ use crate::clock;
     version,
     group = ArgGroup::new("action").args(["save", "latest", "verify", "check", "make_room", "apply", "undo", "pin", "unpin", "hold"]),
 )]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Args {
     /// The directory of checkpoints
     #[arg(value_name = "DIR", env = "CKPT_DIR", hide_env = true)]
@@ -261,7 +260,7 @@ fn size(text: &str) -> Result<u64, String> {
     let total = u128::from(parts.0) * u128::from(unit) + part;
     match u64::try_from(total) {
         Ok(0) => Err("it must be more than nothing".to_owned()),
-        Ok(size) if size <= i64::MAX as u64 => Ok(size),
+        Ok(size) if i64::try_from(size).is_ok() => Ok(size),
         _ => Err("it is too large".to_owned()),
     }
 }
