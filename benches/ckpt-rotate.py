@@ -74,7 +74,9 @@ class Writer:
 
 
 def main():
-    rows = []
+    def row(name, seconds, ratio):
+        print(f"{name:<52}  {seconds * 1000:10.1f} ms" + (f"  {ratio:6.3f}x" if ratio is not None else ""), flush=True)
+
     with tempfile.TemporaryDirectory(prefix="bgtools-bench.", dir="/var/tmp") as tmp:
         tmp = Path(tmp)
         rotate = [TOOL, "--keep", "2", "--min-age", "0"]
@@ -102,7 +104,7 @@ def main():
                     shutil.rmtree(base)
             medians = {name: statistics.median(values) for name, values in times.items()}
             for name, median in medians.items():
-                rows.append((f"18 of 20 x 500 files, {label}: {name}", median, median / medians["rm -rf"]))
+                row(*(f"18 of 20 x 500 files, {label}: {name}", median, median / medians["rm -rf"]))
 
         flat = tmp / "flat"
         flat.mkdir()
@@ -113,8 +115,8 @@ def main():
             plan.append(timed([TOOL, "--keep", "5", "--level", "off", "--dry-run", "--order", "number", "--min-age", "0", str(flat)]))
             ls.append(timed(["ls", "-1t", str(flat)]))
         ls_median = statistics.median(ls)
-        rows.append(("10,000 entries: ls -1t", ls_median, 1.0))
-        rows.append(("10,000 entries: plan", statistics.median(plan), statistics.median(plan) / ls_median))
+        row(*("10,000 entries: ls -1t", ls_median, 1.0))
+        row(*("10,000 entries: plan", statistics.median(plan), statistics.median(plan) / ls_median))
 
         big = tmp / "big"
         big.mkdir()
@@ -123,18 +125,15 @@ def main():
             while f.read(1 << 22):
                 pass
         quick = [usage([TOOL, "--verify", str(big)]) for _ in range(max(RUNS, 9))]
-        rows.append(("2 GiB: quick verification, warm", statistics.median(t for t, _ in quick), None))
+        row(*("2 GiB: quick verification, warm", statistics.median(t for t, _ in quick), None))
         save = [usage([TOOL, "--save", str(big / "model_1.safetensors"), str(big)])]
         deep = [usage([TOOL, "--verify", "--level", "deep", "--pattern", "ckpt_*", str(big)]) for _ in range(3)]
         sha = [timed(["sha256sum", str(big / "model_1.safetensors")]) for _ in range(3)]
         best = statistics.median(t for t, _ in deep)
-        rows.append((f"2 GiB: manifest checked, {2 / best:.2f} GiB/s a core", best, best / statistics.median(sha)))
-        rows.append((f"2 GiB: sha256sum, {2 / statistics.median(sha):.2f} GiB/s", statistics.median(sha), 1.0))
-        rows.append((f"2 GiB: --save, copied, digested, synced", save[0][0], None))
-        rows.append((f"largest resident set: {max(m for _, m in quick + save + deep):.1f} MB", 0, None))
-    width = max(len(name) for name, *_ in rows)
-    for name, seconds, ratio in rows:
-        print(f"{name:<{width}}  {seconds * 1000:10.1f} ms" + (f"  {ratio:6.3f}x" if ratio is not None else ""))
+        row(*(f"2 GiB: manifest checked, {2 / best:.2f} GiB/s a core", best, best / statistics.median(sha)))
+        row(*(f"2 GiB: sha256sum, {2 / statistics.median(sha):.2f} GiB/s", statistics.median(sha), 1.0))
+        row(*("2 GiB: --save, copied, digested, synced", save[0][0], None))
+        row(*(f"largest resident set: {max(m for _, m in quick + save + deep):.1f} MB", 0, None))
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ fn copy(
     let changed = || Refused::Changed(format!("'{shown}' changed while it was copied"));
     let promised: Vec<&(Algorithm, Listed)> = manifests.iter().filter(|(_, listed)| listed.name == entry.path).collect();
     let mut from = open_source(source, entry).map_err(failed)?;
-    if stat(&from.metadata().map_err(failed)?) != entry.stat {
+    if !is_unchanged(&from, entry).map_err(failed)? {
         return Err(changed());
     }
     if promised.is_empty()
@@ -329,7 +329,7 @@ fn copy(
         return Err(changed());
     }
     if let Some(target) = &target {
-        if stat(&from.metadata().map_err(failed)?) != entry.stat {
+        if !is_unchanged(&from, entry).map_err(failed)? {
             return Err(changed());
         }
         keep_metadata(target, entry).map_err(failed)?;
@@ -344,6 +344,13 @@ fn copy(
     } else {
         Err(Refused::Source(format!("'{shown}' doesn't match its digest in the manifest")))
     }
+}
+
+/// Whether a file's content is what was listed. What it takes on disk isn't asked: a file that was just written gets its
+/// blocks only when the kernel writes it back.
+fn is_unchanged(file: &File, entry: &Entry) -> io::Result<bool> {
+    let now = stat(&file.metadata()?);
+    Ok(Stat { allocated: entry.stat.allocated, ..now } == entry.stat)
 }
 
 /// Gives a copy its source's mode and time, and makes it durable.

@@ -297,3 +297,15 @@ fn what_is_in_the_trash_can_be_brought_back() {
     let ran = tool("ckpt-rotate").args(["--undo"]).arg(scratch.path()).run();
     assert!(ran.code == Some(1) && ran.stderr.contains("checkpoint-100") && ran.stdout.lines().count() == 2, "{ran:?}");
 }
+
+/// What a save has just written gets its blocks only later; that is no change.
+#[test]
+fn a_source_that_was_just_written_can_be_saved() {
+    let (_scratch, dir, out) = stock();
+    for n in 0..4 {
+        fs::write(out.join("model.safetensors"), tensors(6 << 20, n)).unwrap();
+        let sync = std::thread::spawn(nix::unistd::sync);
+        ckpt(&dir, &["--save", out.to_str().unwrap()]).ok();
+        sync.join().unwrap();
+    }
+}
