@@ -210,6 +210,9 @@ fn decimal_around(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
 
 /// The letters before `at`, one separator between, in lower case.
 fn label_before(bytes: &[u8], at: usize) -> Option<String> {
+    if at == 0 {
+        return None;
+    }
     let end = if at > 0 && matches!(bytes[at - 1], b'=' | b'-' | b'_') { at - 1 } else { at };
     let letters = bytes[..end].iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
     let label = std::str::from_utf8(&bytes[end - letters..end]).ok()?;
@@ -256,7 +259,8 @@ fn stamp(bytes: &[u8]) -> Option<Range<usize>> {
         "YMD",
     ];
     let counted = |at: usize| label_before(bytes, at).is_some_and(|label| LABELS.contains(&label.as_str()));
-    (0..bytes.len()).filter(|at| (*at == 0 || !bytes[at - 1].is_ascii_digit()) && !counted(*at)).find_map(|at| {
+    let begins = |at: &usize| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[at - 1].is_ascii_digit());
+    (0..bytes.len()).filter(|at| begins(at) && !counted(*at)).find_map(|at| {
         FORMS.iter().find_map(|form| {
             let end = at + form_length(&bytes[at..], form)?;
             let digit_follows = bytes.get(end).is_some_and(u8::is_ascii_digit);

@@ -13,7 +13,7 @@ use super::judge::{Checks, judge};
 use super::plan::{Facts, calendar};
 use super::pointers::{self, Protected};
 use super::scan::{Nanos, Scan, Unit, scan};
-use super::tree::{Tree, survey};
+use super::tree::{Tree, survey_scanned};
 use super::verdict::{Depth, Judgement, Proof, Verdict};
 use super::{layouts, metric};
 
@@ -98,7 +98,7 @@ pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock
 /// # Errors
 /// When it is gone.
 pub fn examine(dir: &Dir, unit: Unit, look: &Look<'_>) -> io::Result<Known> {
-    let tree = survey(dir, &unit)?;
+    let tree = survey_scanned(dir, &unit);
     let judgement = match look.checks {
         Some(checks) => settled(judge(dir, &unit, &tree, checks), &unit, &tree, look, checks.depth),
         None => Judgement { layout: "unchecked", ..Judgement::plain(Verdict::Good, String::new()) },

@@ -84,9 +84,20 @@ impl Tree {
 /// # Errors
 /// When a member is gone; what can't be entered is in the answer.
 pub fn survey(dir: &Dir, unit: &Unit) -> io::Result<Tree> {
+    let stats: io::Result<Vec<Stat>> = unit.members.iter().map(|member| Ok(dir.stat(&member.name)?.into())).collect();
+    Ok(listed(dir, unit, &stats?))
+}
+
+/// Lists the files of a checkpoint that was scanned a moment ago.
+#[must_use]
+pub fn survey_scanned(dir: &Dir, unit: &Unit) -> Tree {
+    let stats: Vec<Stat> = unit.members.iter().map(|member| member.stat).collect();
+    listed(dir, unit, &stats)
+}
+
+fn listed(dir: &Dir, unit: &Unit, stats: &[Stat]) -> Tree {
     let mut tree = Tree::default();
-    for member in &unit.members {
-        let stat = Stat::from(dir.stat(&member.name)?);
+    for (member, stat) in unit.members.iter().zip(stats.iter().copied()) {
         tree.newest = tree.newest.max(stat.mtime);
         tree.allocated += stat.allocated;
         if stat.is_dir() {
@@ -99,7 +110,7 @@ pub fn survey(dir: &Dir, unit: &Unit) -> io::Result<Tree> {
     let manifest = ["SHA256SUMS", "B3SUMS"].iter().flat_map(|name| tree.named(name)).map(|node| node.stat.mtime).max();
     let any = tree.files.iter().map(|node| node.stat.mtime).max();
     tree.saved = manifest.or(state).or(any).unwrap_or(tree.newest);
-    Ok(tree)
+    tree
 }
 
 fn add(tree: &mut Tree, path: PathBuf, stat: Stat) {
