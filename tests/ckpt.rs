@@ -4,6 +4,8 @@ mod crash;
 mod damage;
 mod make;
 mod others;
+mod property;
 mod rules;
 mod save;
 mod scenarios;
+mod units;
