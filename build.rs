@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The tools that never load a shared library.
-const STATIC: [&str; 4] = ["bgrun", "bgcancel", "bgstatus", "progress-mark"];
+const STATIC: [&str; 5] = ["bgrun", "bgcancel", "bgstatus", "ckpt-rotate", "progress-mark"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

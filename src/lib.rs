@@ -43,6 +43,7 @@
 //! | [`claims`] | what was promised: locks that the kernel frees, and what of each is still to come |
 //! | [`gate`] | limits and wishes against gauges and claims: the verdict, the choice, the line |
 //! | [`supervisor`] | one job's life: wait, reap, write the verdict |
+//! | [`checkpoint`] | checkpoints of every format: units, series, checks, the plan, the trash, snapshots |
 //! | [`journal`] | the file of done items: records, its lock, append, compaction, what an editor lost |
 //! | [`done_set`] | a journal's items in memory, and their cache |
 //! | [`leases`] | who works on which item now |
@@ -80,6 +81,7 @@
 //! - Schedules across machines, users, priorities: other programs do that, and these run inside them.
 
 pub mod cancel;
+pub mod checkpoint;
 pub mod claims;
 pub mod clock;
 pub mod done_set;

@@ -285,3 +285,22 @@ pub fn give_back_code() {
         }
     }
 }
+
+/// Asks for a lease on an open file, `F_SETLEASE`: a read lease is refused (`EAGAIN`) while somebody has the file open
+/// for writing, a write lease while anybody else has it open at all.
+///
+/// # Errors
+/// `EAGAIN` as above; `EACCES` on another user's file; `EINVAL` where the file system has no leases.
+pub fn set_lease(file: BorrowedFd<'_>, kind: i32) -> io::Result<()> {
+    // SAFETY: an open descriptor and two integers.
+    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) }.into()).map(drop)
+}
+
+/// Makes `to` share the blocks of `from`, where the file system can; copies nothing.
+///
+/// # Errors
+/// `EOPNOTSUPP`, `EXDEV`, `EINVAL` or `ENOTTY` where it can't.
+pub fn reflink(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: two open descriptors; the kernel checks the rest.
+    checked(unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) }.into()).map(drop)
+}

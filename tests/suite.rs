@@ -10,6 +10,7 @@
 mod architecture;
 mod callers;
 mod cancel;
+mod ckpt;
 mod completions;
 mod drift;
 mod faults;

@@ -3,6 +3,7 @@
 pub mod bgcancel;
 pub mod bgrun;
 pub mod bgstatus;
+pub mod ckpt_rotate;
 pub mod progress_mark;
 pub mod resgate;
 

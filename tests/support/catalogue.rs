@@ -1,6 +1,6 @@
 //! The public commands, in one place: a new tool is one entry here, and its page, its completions and its help are tested.
 
-use bgtools::tools::{bgcancel, bgrun, bgstatus, progress_mark, resgate};
+use bgtools::tools::{bgcancel, bgrun, bgstatus, ckpt_rotate, progress_mark, resgate};
 use clap::{Command, CommandFactory};
 
 /// Which jobs a `JOB` on the command line can mean.
@@ -42,6 +42,12 @@ pub fn tools() -> Vec<Public> {
             name: "resgate",
             options: resgate::Args::command,
             codes: &["0", "75", "124", "125", "126", "127", "128+n"],
+            jobs: Jobs::Any,
+        },
+        Public {
+            name: "ckpt-rotate",
+            options: ckpt_rotate::Args::command,
+            codes: &["0", "1", "2", "75", "125", "126", "127", "128+n"],
             jobs: Jobs::Any,
         },
         Public {

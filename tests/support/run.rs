@@ -14,6 +14,7 @@ pub fn tool(name: &str) -> Run {
 /// Where the built tool lies: beside the test binary's own build.
 pub fn path_of(name: &str) -> PathBuf {
     let built = option_env!("CARGO_BIN_EXE_bgrun")
+        .or(option_env!("CARGO_BIN_EXE_ckpt-rotate"))
         .or(option_env!("CARGO_BIN_EXE_resgate"))
         .or(option_env!("CARGO_BIN_EXE_progress-mark"))
         .map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);

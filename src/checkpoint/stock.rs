@@ -1,0 +1,178 @@
+//! Everything that is known of a directory: its checkpoints with their verdicts, and what protects them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use nix::fcntl::OFlag;
+
+use super::dir::Dir;
+use super::entry::Patterns;
+use super::judge::{Checks, judge};
+use super::plan::{Facts, calendar};
+use super::pointers::{self, Protected};
+use super::scan::{Nanos, Scan, Unit, scan};
+use super::tree::{Tree, survey_scanned};
+use super::verdict::{Depth, Judgement, Proof, Verdict};
+use super::{layouts, metric};
+
+/// What to look at, and how closely.
+pub struct Look<'a> {
+    /// How to judge; `None` believes every checkpoint, which no removal may rest on.
+    pub checks: Option<Checks<'a>>,
+    /// Younger ones are left alone.
+    pub min_age: Duration,
+    /// The time now.
+    pub now: Nanos,
+    /// The measurement that a rule asks for.
+    pub metric: Option<&'a str>,
+    /// What local times in names mean.
+    pub zone: &'a TimeZone,
+}
+
+/// One checkpoint and what is known of it.
+#[derive(Debug)]
+pub struct Known {
+    /// The checkpoint.
+    pub unit: Unit,
+    /// The verdict on it.
+    pub judgement: Judgement,
+    /// For the plan.
+    pub facts: Facts,
+    /// Changes when any file of it does.
+    pub fingerprint: u64,
+    /// Its best checkpoint, as its trainer's state has it.
+    best: Option<String>,
+}
+
+/// A directory's stock.
+#[derive(Debug)]
+pub struct Stock {
+    /// Its checkpoints.
+    pub known: Vec<Known>,
+    /// What else lies there.
+    pub scan: Scan,
+    /// What points at which checkpoint.
+    pub protected: Protected,
+}
+
+impl Stock {
+    /// What the plan is made from.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Facts> {
+        self.known.iter().map(|known| known.facts.clone()).collect()
+    }
+}
+
+/// Reads a directory and judges every checkpoint in it.
+///
+/// # Errors
+/// When the directory or its pins can't be read.
+pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock> {
+    let mut scan = scan(dir, patterns)?;
+    let units = std::mem::take(&mut scan.units);
+    let mut protected = pointers::read(dir, &scan)?;
+    let mut known = Vec::with_capacity(units.len());
+    for unit in units {
+        match examine(dir, unit, look) {
+            Ok(one) => known.push(one),
+            // A checkpoint that goes while it is looked at was never there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    protect_best(&known, &mut protected);
+    for known in &mut known {
+        let pointed = |name: &String| protected.get(name).cloned();
+        let by_pointer = pointed(&known.unit.name).or_else(|| known.unit.members.iter().find_map(|member| pointed(&member.name)));
+        if known.facts.protected.is_none() {
+            known.facts.protected = by_pointer;
+        }
+    }
+    Ok(Stock { known, scan, protected })
+}
+
+/// Looks at one checkpoint.
+///
+/// # Errors
+/// When it is gone.
+pub fn examine(dir: &Dir, unit: Unit, look: &Look<'_>) -> io::Result<Known> {
+    let tree = survey_scanned(dir, &unit);
+    let judgement = match look.checks {
+        Some(checks) => settled(judge(dir, &unit, &tree, checks), &unit, &tree, look, checks.depth),
+        None => Judgement { layout: "unchecked", ..Judgement::plain(Verdict::Good, String::new()) },
+    };
+    let when = unit.key.stamp.and_then(|stamp| calendar::moment(stamp, look.zone)).unwrap_or(tree.saved);
+    let facts = Facts {
+        name: unit.name.clone(),
+        series: unit.series.clone(),
+        key: unit.key.clone(),
+        step: unit.step,
+        saved: tree.saved,
+        when,
+        size: tree.allocated,
+        verdict: judgement.verdict,
+        why: judgement.why.clone(),
+        protected: (tree.pinned || unit.pinned_beside).then(|| "a .keep file".to_owned()),
+        busy: young(&tree, look),
+        metric: look.metric.and_then(|name| metric::read(dir, &unit, &tree, name)),
+    };
+    Ok(Known { best: best(dir, &tree), fingerprint: tree.fingerprint(), unit, judgement, facts })
+}
+
+/// Why a checkpoint is too young to be touched, if it is. A time in the future is no proof of age.
+#[must_use]
+pub fn young(tree: &Tree, look: &Look<'_>) -> Option<String> {
+    let age = look.now - tree.newest;
+    let least = i128::try_from(look.min_age.as_nanos()).unwrap_or(Nanos::MAX);
+    if least == 0 || age >= least {
+        return None;
+    }
+    Some(if age < 0 {
+        "its time lies in the future".to_owned()
+    } else {
+        format!("written {} ago", crate::clock::brief(span(age)))
+    })
+}
+
+fn span(nanos: Nanos) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// A young directory in which nothing says that it is complete may still be growing: nothing may rest on it.
+fn settled(judgement: Judgement, unit: &Unit, tree: &Tree, look: &Look<'_>, depth: Depth) -> Judgement {
+    let complete = judgement.layout != "generic" || (!unit.is_dir() && judgement.proof > Proof::Kind);
+    if depth == Depth::Deep && judgement.proof == Proof::Manifest {
+        return judgement;
+    }
+    match young(tree, look) {
+        Some(age) if judgement.verdict == Verdict::Good && !complete => {
+            Judgement::plain(Verdict::Unfinished, format!("{age}, and nothing in it says that it is complete"))
+        }
+        _ => judgement,
+    }
+}
+
+fn best(dir: &Dir, tree: &Tree) -> Option<String> {
+    let node = tree.named("trainer_state.json").next()?;
+    let state = layouts::huggingface::state(dir.open(&node.path, OFlag::O_RDONLY).ok()?).ok()?;
+    let path = state.best_model_checkpoint?;
+    Some(path.trim_end_matches('/').rsplit('/').next()?.to_owned())
+}
+
+/// The newest trainer's state of a series names the best checkpoint so far.
+fn protect_best(known: &[Known], protected: &mut Protected) {
+    let mut newest: BTreeMap<&str, &Known> = BTreeMap::new();
+    for known in known.iter().filter(|known| known.best.is_some()) {
+        let entry = newest.entry(&known.facts.series).or_insert(known);
+        if known.facts.key > entry.facts.key {
+            *entry = known;
+        }
+    }
+    for known in newest.into_values() {
+        if let Some(best) = &known.best {
+            protected.entry(best.clone()).or_insert_with(|| format!("{} calls it the best", known.unit.name));
+        }
+    }
+}
