@@ -161,6 +161,15 @@ pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
     checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })).map(drop)
 }
 
+/// Closes a descriptor at the next exec.
+///
+/// # Errors
+/// `EBADF`.
+pub fn close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: an integer; changes one flag of the descriptor.
+    checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })).map(drop)
+}
+
 /// Closes every descriptor above the standard three but these: a caller's pipes and locks, a jobserver, a terminal.
 ///
 /// # Errors

@@ -105,6 +105,22 @@ fn a_claim_lives_through_timeout_setsid_and_nohup() {
 }
 
 #[test]
+fn a_claim_goes_to_the_job_that_bgrun_starts_and_to_nobody_else() {
+    let gpus = Gpus::new(CARD);
+    let jobs = crate::support::Jobs::new();
+    let bgrun = crate::support::run::path_of("bgrun");
+    let call = gpus.resgate().args(["--gpus", "1", "--"]).arg(bgrun).args(["-n", "train", "--", "sleep", "1000"]);
+    let id = jobs.owned(call).env("BGTOOLS_DIR", jobs.dir()).ok();
+    let id = id.trim();
+    gpus.resgate().args(["--gpus", "1"]).fails(75, &["claimed by pid"]);
+    // The supervisor holds nothing of it: the claim ends with the job, and not with what comes after.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(jobs.supervisor(id)), nix::sys::signal::Signal::SIGKILL).unwrap();
+    gpus.resgate().args(["--gpus", "1"]).fails(75, &["claimed by pid"]);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(jobs.pid(id)), nix::sys::signal::Signal::SIGKILL).unwrap();
+    until_some("the claim ends with the job", || (gpus.resgate().args(["--gpus", "1"]).run().code == Some(0)).then_some(()));
+}
+
+#[test]
 fn a_supervisor_holds_what_its_command_closes() {
     let gpus = Gpus::new(CARD);
     let script = "eval \"exec $BG_CLAIM_FDS>&-\"; echo closed; exec sleep 1000";

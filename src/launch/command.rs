@@ -85,7 +85,7 @@ impl Gated {
         match sys::fork()? {
             ForkResult::Child => {
                 // Close-on-exec isn't close-on-fork: a lock held here would outlive a supervisor that is killed now.
-                let kept = [opened.as_raw_fd(), told.as_raw_fd(), log.as_raw_fd()];
+                let kept = [&[opened.as_raw_fd(), told.as_raw_fd(), log.as_raw_fd()], &spec.claims[..]].concat();
                 std::mem::forget((gate, report));
                 let closed = sys::close_all_but(&kept).map_err(|error| Refused::of(Step::Prepare, &error));
                 let refused = closed.map_or_else(|refused| refused, |()| become_command(spec, log, opened, environment));

@@ -29,7 +29,7 @@ const BREATH_MS: i32 = 10;
 /// # Errors
 /// A [`Failure`] with the code for the caller.
 pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateDir, Talk)) -> anyhow::Result<Record> {
-    let started = start_supervisor(dir, |talk| supervise(spec, dir, talk));
+    let started = start_supervisor(dir, &spec.claims, |talk| supervise(spec, dir, talk));
     let mut talk = started.map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
     let mut tried = None;
     loop {
@@ -89,7 +89,7 @@ fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
     Ok(None)
 }
 
-fn start_supervisor(dir: &StateDir, supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
+fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
     // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();
@@ -97,9 +97,9 @@ fn start_supervisor(dir: &StateDir, supervise: impl FnOnce(Talk)) -> io::Result<
     let forked = sys::fork();
     if let Ok(ForkResult::Child) = forked {
         drop(ours);
-        let kept = [theirs.as_raw_fd(), dir.file().as_raw_fd()];
+        let kept = [&[theirs.as_raw_fd(), dir.file().as_raw_fd()], claims].concat();
         let mut talk = Talk::new(theirs);
-        match leave_the_caller(kept) {
+        match leave_the_caller(&kept) {
             Ok(()) => supervise(talk),
             Err(error) => drop(talk.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
         }
@@ -113,7 +113,7 @@ fn start_supervisor(dir: &StateDir, supervise: impl FnOnce(Talk)) -> io::Result<
 
 /// In the child: a session of its own, one more fork so that it never leads it, and none of the caller's files. Its
 /// parent from here on is whoever inherits orphans here.
-fn leave_the_caller(kept: [RawFd; 2]) -> io::Result<()> {
+fn leave_the_caller(kept: &[RawFd]) -> io::Result<()> {
     setsid()?;
     if let ForkResult::Parent { .. } = sys::fork()? {
         sys::exit_now();
@@ -126,5 +126,5 @@ fn leave_the_caller(kept: [RawFd; 2]) -> io::Result<()> {
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
     drop(null);
-    sys::close_all_but(&kept)
+    sys::close_all_but(kept)
 }

@@ -25,6 +25,7 @@ pub use environment::job_environment;
 pub use talk::{Answer, Talk};
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,8 @@ pub struct Spec {
     pub key: String,
     /// The job from inside of which this one is started.
     pub parent: Option<String>,
+    /// Descriptors of claims, which the job is to hold: the only ones of the caller's that reach it.
+    pub claims: Vec<RawFd>,
 }
 
 /// Where a job's output goes. No file that is there is ever opened.

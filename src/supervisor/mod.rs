@@ -32,6 +32,10 @@ pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
         Ok(opened) => {
             let Ok(dir) = dir.try_clone() else { return };
             let stage = Stage { dir, talk, opened };
+            // The job holds them: with its last process they are free.
+            for claim in &spec.claims {
+                let _ = crate::sys::close_on_exec(*claim);
+            }
             let _ = stage.hand_over();
             resume(stage);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -154,8 +154,16 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         unsafe_lock: args.unsafe_lock,
         grace_s: args.grace.as_secs_f64(),
         key: random_key()?,
+        claims: claims(),
         parent: env::var("BG_JOB_ID").ok().filter(|id| crate::record::parse_id(id).is_some()),
     })
+}
+
+/// The descriptors by which resgate(1) keeps its promises: `resgate --gpus 1 -- bgrun …` promises to the job.
+fn claims() -> Vec<RawFd> {
+    let named = env::var(crate::claims::FDS).unwrap_or_default();
+    let numbers = named.split(',').filter_map(|number| number.parse().ok());
+    numbers.filter(|fd| *fd > libc::STDERR_FILENO && crate::sys::keep_on_exec(*fd).is_ok()).collect()
 }
 
 /// 128 random bits in hexadecimal.
