@@ -7,9 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use bgtools::process::Identity;
-use bgtools::record::{
-    CancelRequest, End, Evidence, Policy, Progress, Record, RunRecord, State, Supervisor, Usage, VERSION, amend, parse,
-};
+use bgtools::progress::{Progress, Sample};
+use bgtools::record::{CancelRequest, End, Evidence, Policy, Record, RunRecord, State, Supervisor, Usage, VERSION, amend, parse};
 use bgtools::text::Text;
 use serde_json::{Value, json};
 
@@ -213,7 +212,17 @@ pub(crate) fn full_request() -> CancelRequest {
 }
 
 pub(crate) fn full_progress() -> Progress {
-    Progress { percent: Some(1.0), done: Some(1), total: Some(1), note: Some("n".into()), updated: Some("t".into()) }
+    let sample = Sample { at: 1.0, value: 1.0 };
+    Progress {
+        percent: Some(1.0),
+        done: Some(1),
+        total: Some(1),
+        note: Some("n".into()),
+        updated: "t".into(),
+        run: Some(1),
+        samples: vec![sample],
+        other: serde_json::Map::new(),
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn text(progress: &Progress, pace: &Pace, now: f64) -> String {
     }
     if pace.stalled {
         let since = now - progress.samples.last().map_or(now, |sample| sample.at);
-        parts.push(format!("stalled for {}", clock::brief(Duration::from_secs_f64(since.max(0.0)))));
+        parts.push(format!("stalled for {}", clock::brief(Duration::try_from_secs_f64(since.max(0.0)).unwrap_or(Duration::MAX))));
     } else if let Some(eta) = pace.eta_s.filter(|(_, slow)| *slow > 0.0) {
         parts.push(eta_text(eta));
     }

@@ -25,6 +25,7 @@ pub struct Progress {
     /// What the job wants to say.
     pub note: Option<String>,
     /// When it last said so, RFC 3339.
+    #[serde(default)]
     pub updated: String,
     /// Of which run of the job this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

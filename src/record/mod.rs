@@ -8,7 +8,7 @@ mod name;
 mod stored;
 
 pub use name::{MAX_NAME, base_name, check_name, parse_id, resembling};
-pub use stored::{CancelRequest, End, Evidence, Policy, Progress, Record, RunRecord, State, Supervisor, Usage, VERSION};
+pub use stored::{CancelRequest, End, Evidence, Policy, Record, RunRecord, State, Supervisor, Usage, VERSION};
 
 use std::fmt;
 

@@ -300,23 +300,3 @@ pub struct CancelRequest {
     /// When.
     pub at: String,
 }
-
-/// `ID.d/progress.json`: how far a job says it is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// 0 to 100.
-    #[serde(default)]
-    pub percent: Option<f64>,
-    /// Items done.
-    #[serde(default)]
-    pub done: Option<u64>,
-    /// Items in all.
-    #[serde(default)]
-    pub total: Option<u64>,
-    /// The job's own words.
-    #[serde(default)]
-    pub note: Option<String>,
-    /// When it said so.
-    #[serde(default)]
-    pub updated: Option<String>,
-}

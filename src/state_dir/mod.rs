@@ -37,7 +37,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::record::{CancelRequest, Progress, Record, Unreadable, parse};
+use crate::record::{CancelRequest, Record, Unreadable, parse};
 
 /// An open jobs directory.
 #[derive(Debug)]
@@ -118,14 +118,9 @@ impl StateDir {
         self.added(id, "cancel.json")
     }
 
-    /// How far job `id` says it is.
-    #[must_use]
-    pub fn progress(&self, id: &str) -> Option<Progress> {
-        self.added(id, "progress.json")
-    }
-
     /// A file in `ID.d`; one that can't be read counts as not there, since a job may write anything into it.
-    fn added<T: serde::de::DeserializeOwned>(&self, id: &str, name: &str) -> Option<T> {
+    #[must_use]
+    pub fn added<T: serde::de::DeserializeOwned>(&self, id: &str, name: &str) -> Option<T> {
         let beside = self.beside(id).ok()?;
         serde_json::from_slice(&read_file(beside.as_fd(), name).ok()??).ok()
     }

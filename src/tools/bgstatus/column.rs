@@ -5,10 +5,14 @@ use std::time::Duration;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use crate::clock;
-use crate::record::{Progress, State};
+use crate::progress::{Progress, bar, pace};
+use crate::record::State;
 use crate::state_dir::Observed;
 use crate::table::{Cell, Tone};
 use crate::text::{Text, command_line};
+
+/// How many characters the bar of a job's progress has.
+const BAR: usize = 10;
 
 /// One column, as `-o` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -140,12 +144,17 @@ fn command(job: &Observed) -> String {
     command_line(&words)
 }
 
-/// A job's own words on how far it is.
+/// A job's own words on how far it is, with a bar, its rate and the time left.
 fn words(progress: &Progress) -> String {
-    let percent = progress.percent.filter(|percent| percent.is_finite()).map(|percent| format!("{percent:.0}%"));
-    let count = progress.done.zip(progress.total).map(|(done, total)| format!("{done}/{total}"));
-    let said: Vec<String> = [percent, count, progress.note.clone()].into_iter().flatten().collect();
+    let pace = pace(progress, seconds_since_1970());
+    let bar = pace.percent.map(|percent| format!("[{}] {percent:.0}%", bar(percent, BAR)));
+    let said: Vec<String> = bar.into_iter().chain([pace.text]).filter(|part| !part.is_empty()).collect();
     said.join(" ")
+}
+
+/// Now, as progress is stamped.
+pub(super) fn seconds_since_1970() -> f64 {
+    Timestamp::now().as_duration().as_secs_f64()
 }
 
 /// A time without what today makes plain.

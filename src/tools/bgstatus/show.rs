@@ -6,10 +6,11 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::Args;
-use super::column::Column;
+use super::column::{Column, seconds_since_1970};
 use super::select::Row;
 use crate::clock;
 use crate::entry::Out;
+use crate::progress::{Progress, pace};
 use crate::record::line;
 use crate::state_dir::{Observed, StateDir};
 use crate::table::{Cell, Tone, render};
@@ -48,8 +49,19 @@ fn table_row(dir: &StateDir, row: &Row, columns: &[Column], now: &jiff::Zoned) -
     columns.iter().map(cell).collect()
 }
 
-fn progress(dir: &StateDir, job: &Observed) -> Option<crate::record::Progress> {
-    if job.is_live() { dir.progress(&job.record.id) } else { None }
+fn progress(dir: &StateDir, job: &Observed) -> Option<Progress> {
+    if job.is_live() { dir.added(&job.record.id, "progress.json") } else { None }
+}
+
+/// What a job says of its progress, with what follows from it now.
+fn progress_value(progress: &Progress) -> Value {
+    let pace = pace(progress, seconds_since_1970());
+    let mut value = json!(progress);
+    value["percent"] = json!(pace.percent);
+    value["rate_per_s"] = json!(pace.rate_per_s);
+    value["eta_s"] = json!(pace.eta_s);
+    value["stalled"] = json!(pace.stalled);
+    value
 }
 
 /// A record as it is stored, with what holds now laid over it: the true `state`, and, of a job that has no verdict,
@@ -69,7 +81,7 @@ fn json_line(dir: &StateDir, row: &Row) -> Vec<u8> {
     value["state"] = json!(job.state);
     value["supervised"] = json!(job.supervised);
     value["note"] = json!(job.note);
-    value["progress"] = json!(progress(dir, job));
+    value["progress"] = json!(progress(dir, job).as_ref().map(progress_value));
     line(&value)
 }
 
