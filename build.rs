@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The tools that never load a shared library.
-const STATIC: [&str; 1] = ["ckpt-rotate"];
+const STATIC: [&str; 5] = ["bgrun", "bgcancel", "bgstatus", "ckpt-rotate", "progress-mark"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -19,6 +19,8 @@ fn main() {
     if !(native && target.ends_with("-linux-gnu")) {
         return;
     }
+    // Dynamic, since it loads the GPU driver's library; but at a fixed address too.
+    println!("cargo:rustc-link-arg-bin=resgate=-no-pie");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     if stand_in_front(&out).is_none() {
         println!("cargo:warning=no static C library (libc.a): the tools are linked dynamically");

@@ -43,6 +43,12 @@ impl Out {
         self.closed
     }
 
+    /// Drops what couldn't be written, so that it isn't tried again at the end.
+    pub fn forget(&mut self) {
+        let fresh = Self::new();
+        let (_, _unwritten) = std::mem::replace(&mut self.inner, fresh.inner).into_parts();
+    }
+
     fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         self.closed |= result.as_ref().is_err_and(|e| e.kind() == ErrorKind::BrokenPipe);
         result
@@ -64,21 +70,31 @@ impl Write for Out {
 /// Runs a tool as a program.
 #[must_use]
 pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
+    outcome(tool).into()
+}
+
+/// Runs a tool as a program, and says how it ends.
+#[must_use]
+pub fn outcome<A: Parser>(tool: &Tool<A>) -> Exit {
     let mut out = Out::new();
     let result = run(tool, std::env::args_os().collect(), &mut out);
     let written = out.flush();
-    let exit = match (result, written) {
+    match (result, written) {
         // `bgstatus | head`: a reader that has seen enough is no error.
-        (_, _) if out.closed => Exit::Done,
+        (Ok(exit), _) if out.closed => exit,
+        (Err(error), _) if out.closed && is_broken_pipe(&error) => Exit::Done,
         (Ok(exit), Ok(())) => exit,
         (Ok(_), Err(error)) => report(tool.name, &anyhow::Error::new(error).context("cannot write to standard output")),
         (Err(error), _) => report(tool.name, &error),
-    };
-    exit.into()
+    }
 }
 
-fn run<A: Parser>(tool: &Tool<A>, argv: Vec<OsString>, out: &mut Out) -> anyhow::Result<Exit> {
-    match A::try_parse_from(argv) {
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+}
+
+fn run<A: Parser>(tool: &Tool<A>, words: Vec<OsString>, out: &mut Out) -> anyhow::Result<Exit> {
+    match A::try_parse_from(words) {
         Ok(args) => (tool.run)(args, out),
         Err(error) if matches!(error.kind(), Wrong::DisplayHelp | Wrong::DisplayVersion) => {
             write!(out, "{}", error.render())?;
@@ -102,11 +118,18 @@ fn usage<A>(tool: &Tool<A>, error: &clap::Error) -> Failure {
 #[must_use]
 pub fn report(tool: &str, error: &anyhow::Error) -> Exit {
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    complain(tool, &format!("{error:#}"));
+    complain(tool, &without_numbers(&format!("{error:#}")));
     if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
         complain(tool, hint);
     }
     failure.map_or(Exit::Broken, |failure| failure.exit)
+}
+
+/// The reasons alone: std adds ` (os error 2)` to each, which says nothing more to anybody.
+fn without_numbers(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |kept, part| kept + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
 /// One line on standard error. That it can't be written is nobody's to hear.

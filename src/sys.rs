@@ -30,6 +30,18 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<()>(), 0) }).map(drop)
 }
 
+/// Sends a signal to the whole process group that the process behind a pidfd leads: all of it at once, so that no fork
+/// escapes, and through the descriptor, so that no other group can be hit.
+///
+/// # Errors
+/// `EINVAL` before Linux 6.9; `ESRCH` when it leads no group.
+pub fn pidfd_signal_group(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    const PROCESS_GROUP: u32 = 1 << 2;
+    let no_info = std::ptr::null::<()>();
+    // SAFETY: an open descriptor, an integer, and no siginfo.
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, PROCESS_GROUP) }).map(drop)
+}
+
 /// Forks. The callers are single-threaded programs, so the child may do what any process may.
 ///
 /// # Errors
@@ -37,6 +49,23 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 pub fn fork() -> nix::Result<ForkResult> {
     // SAFETY: no other thread exists whose locks could be held in the child.
     unsafe { nix::unistd::fork() }
+}
+
+/// The memory call that every NVIDIA driver has: total, free and used bytes. Newer ones have a second version, the only
+/// one that the wrapper knows.
+///
+/// # Errors
+/// As the driver has it, or that the library lacks this call too.
+pub fn nvml_memory_v1(
+    nvml: &nvml_wrapper::Nvml,
+    device: &nvml_wrapper::Device<'_>,
+) -> Result<(u64, u64, u64), nvml_wrapper::error::NvmlError> {
+    let call = nvml_wrapper::error::nvml_sym(nvml.lib().nvmlDeviceGetMemoryInfo.as_ref())?;
+    // SAFETY: three plain integers, for which zero is a value.
+    let mut memory = unsafe { std::mem::zeroed() };
+    // SAFETY: the handle lives as long as its library, and the pointer is to a live local of the call's own type.
+    nvml_wrapper::error::nvml_try(unsafe { call(device.handle(), &raw mut memory) })?;
+    Ok((memory.total, memory.free, memory.used))
 }
 
 /// What `wait4(2)` says of a child that ended.
@@ -90,16 +119,73 @@ pub fn ioprio_set(class: u8, level: u8) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) }).map(drop)
 }
 
-/// Closes every descriptor from `first` to `last`, both included.
+/// Adds to this process's nice value.
+///
+/// # Errors
+/// `EACCES` where lowering it needs a privilege.
+pub fn nice(by: i32) -> io::Result<()> {
+    const WHO: libc::__priority_which_t = libc::PRIO_PROCESS;
+    nix::errno::Errno::clear();
+    // SAFETY: two integers; -1 is a value and an error, told apart by errno.
+    let now = unsafe { libc::getpriority(WHO, 0) };
+    if now == -1 && nix::errno::Errno::last_raw() != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: three integers.
+    checked(libc::c_long::from(unsafe { libc::setpriority(WHO, 0, now.saturating_add(by)) })).map(drop)
+}
+
+/// Fills a buffer with random bytes, `getrandom(2)`.
+///
+/// # Errors
+/// `ENOSYS` before Linux 3.17.
+pub fn random(bytes: &mut [u8]) -> io::Result<()> {
+    // SAFETY: a writable buffer and its length; up to 256 bytes are given whole.
+    let given =
+        checked(libc::c_long::try_from(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) }).unwrap_or(-1))?;
+    if usize::try_from(given).is_ok_and(|given| given == bytes.len()) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Ends this process without running anything of the program it was forked from.
+pub fn exit_now() -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(0) }
+}
+
+/// Lets a descriptor survive the next exec.
+///
+/// # Errors
+/// `EBADF`.
+pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: an integer; changes one flag of the descriptor.
+    checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })).map(drop)
+}
+
+/// Closes a descriptor at the next exec.
+///
+/// # Errors
+/// `EBADF`.
+pub fn close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: an integer; changes one flag of the descriptor.
+    checked(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })).map(drop)
+}
+
+/// Closes every descriptor above the standard three but these: a caller's pipes and locks, a jobserver, a terminal.
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.9.
-pub fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
-    if first > last {
-        return Ok(());
+pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept = kept.to_vec();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([RawFd::MAX]) {
+        if first < fd {
+            // SAFETY: the program is between a fork or an exec and its work: no value in it owns what is closed here.
+            checked(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = fd.saturating_add(1);
     }
-    // SAFETY: the caller owns no value whose descriptor lies in the range; see `launch::inherited`.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    Ok(())
 }
 
 /// Takes ownership of a descriptor that this process was started with, by its number.
@@ -113,14 +199,32 @@ pub fn inherited(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Device and inode of an open descriptor, by its number; `None` when it isn't open.
+#[must_use]
+pub fn inode_of(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: stat is plain integers, for which zero is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: any number is allowed, and the pointer is to a live local of the right type.
+    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some((stat.st_dev, stat.st_ino))
+}
+
 /// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own
 /// runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
 pub fn default_signals() {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP refuse.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        default_signal(signal);
     }
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Gives one signal its default disposition.
+pub fn default_signal(signal: i32) {
+    const SET_BYTES: usize = 8;
+    // The kernel's `struct sigaction` is four words at most, and no word of SIG_DFL is set. The C library's `signal` would
+    // refuse the two that it keeps for itself, which a caller may have ignored all the same.
+    let default = [0_usize; 4];
+    // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP refuse.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<()>(), SET_BYTES) };
 }
 
 /// Ignores a signal; the disposition survives exec.
@@ -144,10 +248,51 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> io::Result<Vec<bool>
     }
 }
 
+/// Lets time pass, to the millisecond, where a span is what is wanted and no event can end it.
+pub fn pass(span: std::time::Duration) {
+    let until = std::time::Instant::now() + span;
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        if ms == 0 {
+            return;
+        }
+        let _ = readable(&[], ms);
+    }
+}
+
 /// This process's id as records hold it.
 #[must_use]
 pub fn pid() -> i32 {
     Pid::this().as_raw()
+}
+
+/// How many columns the terminal behind a descriptor has; `None` when it is none.
+#[must_use]
+pub fn terminal_columns(terminal: impl AsFd) -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills the winsize behind a valid pointer.
+    let asked = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (asked == 0).then_some(usize::from(size.ws_col))
+}
+
+/// Takes this program's code and constants out of its memory; what is needed again comes back from the page cache, a page
+/// at a time. A process that waits for days then holds a tenth of what its start has touched.
+pub fn give_back_code() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [range, mode, offset, _, inode, ..] = fields[..] else { continue };
+        // Only what can't have been written since it was mapped: code, and the constants before it. What the loader wrote
+        // and then protected is readable as well, but not at the start of the file.
+        let clean = mode == "r-xp" || (mode == "r--p" && offset.bytes().all(|b| b == b'0'));
+        let bounds = range.split_once('-').map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
+        if let (true, true, Some((Ok(start), Ok(end)))) = (clean, inode != "0", bounds) {
+            // SAFETY: the kernel has just named the range as a private mapping of a file that was never writable here, so
+            // that dropping its pages loses nothing: each comes back from the file.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
 }
 
 /// Asks for a lease on an open file, `F_SETLEASE`: a read lease is refused (`EAGAIN`) while somebody has the file open

@@ -106,10 +106,10 @@ fn listed(dir: &Dir, unit: &Unit, stats: &[Stat]) -> Tree {
             add(&mut tree, PathBuf::from(&member.name), stat);
         }
     }
-    let weights = tree.files.iter().filter(|node| holds_state(node.name())).map(|node| node.stat.mtime).max();
+    let saved = tree.files.iter().filter(|node| holds_state(node.name())).map(|node| node.stat.mtime).max();
     let manifest = ["SHA256SUMS", "B3SUMS"].iter().flat_map(|name| tree.named(name)).map(|node| node.stat.mtime).max();
     let any = tree.files.iter().map(|node| node.stat.mtime).max();
-    tree.saved = manifest.or(weights).or(any).unwrap_or(tree.newest);
+    tree.saved = manifest.or(saved).or(any).unwrap_or(tree.newest);
     tree
 }
 

@@ -20,7 +20,8 @@ impl Here {
     /// This process's own place.
     #[must_use]
     pub fn look() -> Self {
-        let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let text = |path: &str| super::proc_file(path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let line = |path: &str| text(path).trim().to_owned();
         Self {
             host: line("/proc/sys/kernel/hostname"),
             machine_id: line("/etc/machine-id"),

@@ -3,13 +3,20 @@
 //! A bare pid names nothing: it is recycled. A process is its pid and its start time within one boot of one kernel's
 //! pid namespace, and it is signalled through a pidfd that was checked after opening.
 
+mod family;
 mod handle;
 mod here;
+mod look;
 mod stat;
+mod stop;
 
+pub use family::{Family, JOB_KEY, Mark, Orphaned, SUPERVISOR_MARK};
 pub use handle::Handle;
 pub use here::Here;
 pub use stat::{Stat, all};
+pub use stop::{Stopped, Survivor, stop};
+
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +27,23 @@ pub struct Identity {
     pub pid: i32,
     /// When it was started, in clock ticks since boot: `/proc/PID/stat`, field 22.
     pub start_ticks: u64,
+}
+
+/// A small file of `/proc`, in one read where std's buffers, which trust the size 0 that these files claim, take seven.
+pub(crate) fn proc_file(path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    std::fs::File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The control group of process `pid`: its path in the unified hierarchy, or in systemd's own where that one is bare.
+#[must_use]
+pub fn cgroup(pid: i32) -> Option<String> {
+    let lines = String::from_utf8(proc_file(&format!("/proc/{pid}/cgroup"))?).ok()?;
+    let path = |prefix: &str| lines.lines().find_map(|line| line.split_once(prefix).filter(|(n, _)| !n.contains(':')));
+    let unified = path("::").map(|(_, path)| path);
+    let systemd = path(":name=systemd:").map(|(_, path)| path);
+    unified.filter(|path| *path != "/").or(systemd).or(unified).map(str::to_owned)
 }
 
 impl Identity {

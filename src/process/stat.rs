@@ -1,7 +1,6 @@
 //! `/proc/PID/stat`, `proc_pid_stat(5)`.
 
 use std::fs;
-use std::path::Path;
 
 use super::Identity;
 
@@ -20,6 +19,8 @@ pub struct Stat {
     pub pgid: i32,
     /// Field 6.
     pub sid: i32,
+    /// Field 9: it was forked and has not exec'd anything.
+    pub forked_only: bool,
     /// Fields 14 and 15: user and system time of its own, in clock ticks.
     pub cpu_ticks: u64,
     /// Field 22: the start, in clock ticks since boot.
@@ -30,7 +31,7 @@ impl Stat {
     /// Reads the line of process `pid`; `None` when there is none.
     #[must_use]
     pub fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
+        Self::parse(&super::proc_file(&format!("/proc/{pid}/stat"))?)
     }
 
     /// The name may hold anything, parentheses and spaces included: the last `)` ends it.
@@ -41,6 +42,8 @@ impl Stat {
         let fields: Vec<&str> = tail.split_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         let id = |field: usize| fields.get(field - 3)?.parse::<i32>().ok();
+        // `PF_FORKNOEXEC` of the kernel's `sched.h`, as old as `/proc`.
+        let forked_only = number(9)? & 0x40 != 0;
         Some(Self {
             pid: pid.parse().ok()?,
             comm: comm.to_owned(),
@@ -48,6 +51,7 @@ impl Stat {
             ppid: id(4)?,
             pgid: id(5)?,
             sid: id(6)?,
+            forked_only,
             cpu_ticks: number(14)? + number(15)?,
             start_ticks: number(22)?,
         })

@@ -13,14 +13,17 @@ pub fn tool(name: &str) -> Run {
 
 /// Where the built tool lies: beside the test binary's own build.
 pub fn path_of(name: &str) -> PathBuf {
-    let known = option_env!("CARGO_BIN_EXE_bgrun").or(option_env!("CARGO_BIN_EXE_ckpt-rotate"));
-    let built = known.map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
+    let built = option_env!("CARGO_BIN_EXE_bgrun")
+        .or(option_env!("CARGO_BIN_EXE_ckpt-rotate"))
+        .or(option_env!("CARGO_BIN_EXE_resgate"))
+        .or(option_env!("CARGO_BIN_EXE_progress-mark"))
+        .map_or_else(|| PathBuf::from("target/debug/none"), PathBuf::from);
     built.with_file_name(name)
 }
 
 /// The folder of the built tools, to stand first in a `PATH`.
 pub fn bin_dir() -> PathBuf {
-    path_of("bgrun").parent().unwrap().to_owned()
+    path_of("any").parent().unwrap().to_owned()
 }
 
 /// A program about to be run.
@@ -52,6 +55,10 @@ impl Run {
             "MFLAGS",
             "CKPT_DIR",
             "PROGRESS_FILE",
+            "BG_CLAIM_FDS",
+            "BGTOOLS_CLAIM_DIR",
+            "CUDA_DEVICE_ORDER",
+            "CUDA_VISIBLE_DEVICES",
         ] {
             command.env_remove(name);
         }

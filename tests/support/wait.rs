@@ -23,3 +23,11 @@ pub fn until_some<T>(what: &str, mut event: impl FnMut() -> Option<T>) -> T {
         std::thread::park_timeout(Duration::from_millis(3));
     }
 }
+
+/// Lets time pass in which something must *not* happen; nothing is waited for with it.
+pub fn undisturbed(span: Duration) {
+    let end = Instant::now() + span;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}

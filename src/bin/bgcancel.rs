@@ -1,0 +1,7 @@
+//! See `bgcancel(1)`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bgtools::entry::main(&bgtools::tools::bgcancel::TOOL)
+}

@@ -1,0 +1,108 @@
+//! From a command line to a running command: all or nothing.
+//!
+//! ```text
+//! bgrun (launcher)            supervisor                        the job's process
+//!   two forks ──────────────▶  own session, locks a new id
+//!                              forks ───────────────────────────▶ own session, waits at the gate
+//!                              publishes the record
+//!   (lives? ) ◀────────────── opens the gate ──────────────────▶ exec
+//!                              executes itself
+//!            ◀── started ────  (or failed, and all is withdrawn)
+//! ```
+//!
+//! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before
+//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either. The supervisor executes this program again while the command does the
+//! same: from then on it has clean memory and its own mark in its environment.
+
+mod command;
+mod detach;
+mod environment;
+mod talk;
+
+pub use command::{Gated, Refused, Report, Step};
+pub use detach::launch;
+pub use environment::job_environment;
+pub use talk::{Answer, Talk};
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
+
+/// Everything that the launcher knows of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The job's name, checked.
+    pub name: String,
+    /// The command and its arguments, at least one.
+    pub cmd: Vec<Text>,
+    /// Where it is to run; the launcher's own directory when absent.
+    pub chdir: Option<PathBuf>,
+    /// The jobs directory, absolute.
+    pub dir: PathBuf,
+    /// Where the log goes.
+    pub log: LogPlace,
+    /// What `--env` gave.
+    pub env: BTreeMap<String, Text>,
+    /// What `--env-secret` named.
+    pub env_secret: Vec<String>,
+    /// One thread a library and two arenas, where not set already.
+    pub memsafe: bool,
+    /// Added to the scheduling priority.
+    pub nice: Option<i32>,
+    /// I/O class and level.
+    pub ionice: Option<(u8, u8)>,
+    /// How willingly the kernel kills it for memory.
+    pub oom_score_adj: OomScore,
+    /// Refuse while a job of this name is live.
+    pub unique: bool,
+    /// Go on where locks can't be trusted.
+    pub unsafe_lock: bool,
+    /// Between the polite signal and SIGKILL, in seconds.
+    pub grace_s: f64,
+    /// `BG_JOB_KEY`.
+    pub key: String,
+    /// The job from inside of which this one is started.
+    pub parent: Option<String>,
+    /// Descriptors of claims, which the job is to hold: the only ones of the caller's that reach it.
+    pub claims: Vec<RawFd>,
+}
+
+/// Where a job's output goes. No file that is there is ever opened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum LogPlace {
+    /// `ID.log` in this directory, made where it is absent.
+    Directory(PathBuf),
+    /// This very file.
+    File(PathBuf),
+}
+
+impl LogPlace {
+    /// The log of job `id`.
+    #[must_use]
+    pub fn file(&self, id: &str) -> PathBuf {
+        match self {
+            Self::Directory(dir) => dir.join(format!("{id}.log")),
+            Self::File(path) => path.clone(),
+        }
+    }
+
+    /// The log before its id is sure, beside its place. It is there before the first id is tried and becomes the log by a
+    /// rename that replaces nothing, so that whoever tidies up knows whose the log is: this one's where this is gone.
+    #[must_use]
+    pub fn unclaimed(&self, key: &str) -> PathBuf {
+        self.file("").with_file_name(format!(".{key}.log"))
+    }
+}
+
+/// `/proc/PID/oom_score_adj`, -1000 to 1000.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum OomScore {
+    /// At least this.
+    AtLeast(i32),
+    /// This, or the launch fails.
+    Exactly(i32),
+}

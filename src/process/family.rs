@@ -1,0 +1,182 @@
+//! Which processes belong to a job.
+//!
+//! Those that descend from its command, and those that bear its key in their environment, wherever they went. A job that
+//! was started from inside is a job of its own: the search stops at supervisors and at any other job's key.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::look::{Look, Settled};
+use super::{Identity, Stat, all};
+
+/// The variable that every process of a job inherits; its value is the record's `key`.
+pub const JOB_KEY: &str = "BG_JOB_KEY";
+/// The variable that a supervisor bears instead.
+pub const SUPERVISOR_MARK: &str = "BG_SUPERVISOR";
+
+/// Larger environments than this are cut.
+const LARGEST_ENVIRONMENT: u64 = 4 << 20;
+
+/// How often the numbers given out meanwhile are looked at: on a machine that forks all the time some pass finds a pause.
+const MOST_PASSES: usize = 500;
+
+/// What a process's environment says about whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The supervisor of the job with this key.
+    Supervisor(Vec<u8>),
+    /// A process of the job with this key.
+    Job(Vec<u8>),
+    /// Neither; or it was cleaned.
+    None,
+    /// It can't be read: another user's, or gone.
+    Unreadable,
+}
+
+impl Mark {
+    /// Reads the environment that process `pid` was started with.
+    #[must_use]
+    pub fn of(pid: i32) -> Self {
+        let path = Path::new("/proc").join(pid.to_string()).join("environ");
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST_ENVIRONMENT).read_to_end(&mut bytes));
+        if read.is_err() {
+            return Self::Unreadable;
+        }
+        let value = |name: &str| {
+            let find = |entry: &[u8]| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
+            bytes.split(|b| *b == 0).find_map(find)
+        };
+        match value(SUPERVISOR_MARK) {
+            Some(key) => Self::Supervisor(key),
+            None => value(JOB_KEY).map_or(Self::None, Self::Job),
+        }
+    }
+}
+
+/// A job's processes, looked up afresh at each call.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// The job's key.
+    pub key: String,
+    /// A process whose children all belong to the job: its supervisor, seen from itself.
+    pub supervisor: Option<i32>,
+    /// Processes that are known to belong to it, checked by start time.
+    pub known: Vec<Identity>,
+}
+
+impl Family {
+    /// The living members. That there is none is certain, however fast they fork, unless the whole machine forks without
+    /// a pause.
+    #[must_use]
+    pub fn members(&self) -> Vec<Stat> {
+        let mut look = Look::new();
+        for _ in 0..MOST_PASSES {
+            let members = self.among(&look.seen);
+            if !members.is_empty() {
+                return members;
+            }
+            if look.go_on() == Settled::Yes {
+                break;
+            }
+        }
+        self.among(&look.seen)
+    }
+
+    fn among(&self, seen: &[(Stat, Mark)]) -> Vec<Stat> {
+        let own = crate::sys::pid();
+        let marks: HashMap<i32, &Mark> = seen.iter().map(|(p, mark)| (p.pid, mark)).collect();
+        let bears_key = |pid: i32| matches!(marks.get(&pid), Some(Mark::Job(key)) if key == self.key.as_bytes());
+        let another = |pid: i32| matches!(marks.get(&pid), Some(Mark::Supervisor(_) | Mark::Job(_))) && !bears_key(pid);
+        let known = |p: &Stat| self.known.contains(&p.identity());
+        let processes = || seen.iter().map(|(p, _)| p);
+
+        let mut inside: HashSet<i32> = processes().filter(|p| known(p) || bears_key(p.pid)).map(|p| p.pid).collect();
+        inside.extend(self.supervisor);
+        loop {
+            let before = inside.len();
+            let descends = |p: &&Stat| inside.contains(&p.ppid) && !another(p.pid);
+            let found: Vec<i32> = processes().filter(descends).map(|p| p.pid).collect();
+            inside.extend(found);
+            if inside.len() == before {
+                break;
+            }
+        }
+        let member = |p: &Stat| inside.contains(&p.pid) && !p.is_dead() && p.pid != own && Some(p.pid) != self.supervisor;
+        processes().filter(|p| member(p) && (known(p) || !another(p.pid))).cloned().collect()
+    }
+
+    /// Processes that may belong to the job and can't be told: where no supervisor inherited its orphans, one that started
+    /// after the job in the same control group, cleaned its environment and was left by its parents can be anybody's.
+    #[must_use]
+    pub fn suspects(since: &Orphaned<'_>) -> Vec<Stat> {
+        let own = Identity::own();
+        let unclear = |p: &Stat| match Mark::of(p.pid) {
+            Mark::None => true,
+            // A process that ended meanwhile can't be read either.
+            Mark::Unreadable => p.identity().alive(),
+            Mark::Supervisor(_) | Mark::Job(_) => false,
+        };
+        let inherited = |p: &Stat| p.ppid == 1 || p.ppid == since.reaper;
+        let candidate = |p: &Stat| p.start_ticks >= since.start_ticks && inherited(p) && p.identity() != own;
+        let stayed = |p: &Stat| since.cgroup.is_none() || super::cgroup(p.pid).as_deref() == since.cgroup;
+        all().into_iter().filter(|p| !p.is_dead() && candidate(p) && stayed(p) && unclear(p)).collect()
+    }
+}
+
+/// What is known of the orphans of a job whose supervisor is dead.
+#[derive(Clone, Copy, Debug)]
+pub struct Orphaned<'a> {
+    /// They started no sooner than this.
+    pub start_ticks: u64,
+    /// Pid 1 inherited them, or this process.
+    pub reaper: i32,
+    /// They can't have left this control group.
+    pub cgroup: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: i32, parent: i32, state: char) -> Stat {
+        let start_ticks = u64::try_from(pid).unwrap();
+        Stat { pid, comm: "x".into(), state, ppid: parent, pgid: pid, sid: pid, forked_only: false, cpu_ticks: 0, start_ticks }
+    }
+
+    fn members(family: &Family, processes: &[(i32, i32, &str)]) -> Vec<i32> {
+        let mark = |word: &str| match word {
+            "supervisor" => Mark::Supervisor(vec![]),
+            "" => Mark::None,
+            key => Mark::Job(key.into()),
+        };
+        let seen: Vec<_> = processes.iter().map(|row| (process(row.0, row.1, 'S'), mark(row.2))).collect();
+        family.among(&seen).iter().map(|p| p.pid).collect()
+    }
+
+    #[test]
+    fn a_supervisor_finds_its_children_whatever_they_cleaned() {
+        let family = Family { key: "k".into(), supervisor: Some(10), known: vec![] };
+        let processes = [(1, 0, ""), (10, 1, "supervisor"), (11, 10, "k"), (12, 11, ""), (13, 10, ""), (99, 1, "")];
+        assert_eq!(members(&family, &processes), [11, 12, 13]);
+    }
+
+    #[test]
+    fn a_job_inside_the_job_is_left_alone_with_its_supervisor() {
+        let family = Family { key: "k".into(), supervisor: Some(10), known: vec![] };
+        let inner = [(20, 10, "supervisor"), (21, 20, "other"), (22, 21, ""), (23, 10, "other")];
+        let processes = [&[(10, 1, "supervisor"), (11, 10, "k")][..], &inner].concat();
+        assert_eq!(members(&family, &processes), [11]);
+    }
+
+    #[test]
+    fn without_a_supervisor_the_key_and_descent_decide() {
+        let known = Identity { pid: 11, start_ticks: 11 };
+        let recycled = Identity { pid: 50, start_ticks: 1 };
+        let family = Family { key: "k".into(), supervisor: None, known: vec![known, recycled] };
+        let processes = [(11, 1, ""), (12, 11, ""), (13, 1, "k"), (14, 13, ""), (15, 1, "other"), (50, 1, ""), (51, 50, "")];
+        assert_eq!(members(&family, &processes), [11, 12, 13, 14]);
+    }
+}
