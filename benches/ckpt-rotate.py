@@ -51,7 +51,7 @@ def timed(command, **options):
 def usage(command):
     """Wall time, the largest resident set in MB, and processor time."""
     start = time.perf_counter()
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
+    pid = os.posix_spawnp("env", ["env", *command], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
     _, status, used = os.wait4(pid, 0)
     assert status == 0, command
     return time.perf_counter() - start, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime

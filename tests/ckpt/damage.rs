@@ -248,3 +248,72 @@ fn what_is_shown_is_harmless() {
     let ran = ckpt(scratch.path(), &["--latest"]).run();
     assert!(!ran.stderr.chars().any(|c| c.is_control() && c != '\n'), "{ran:?}");
 }
+
+/// Trainers whose checkpoints are files or folders by rank: a missing one is noticed, and named.
+#[test]
+fn a_missing_rank_is_named() {
+    let state = fs::read(fixtures().join("files/torch_1.pt")).unwrap();
+    let mut index = vec![0; 100];
+    index.extend([0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb]);
+    let cases: [(&str, &[&str], usize, &str); 6] = [
+        (
+            "DeepSpeed",
+            &[
+                "global_step5/mp_rank_00_model_states.pt",
+                "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt",
+                "global_step5/zero_pp_rank_1_mp_rank_00_optim_states.pt",
+                "global_step5/zero_pp_rank_2_mp_rank_00_optim_states.pt",
+            ],
+            2,
+            "optimizer states of rank 1",
+        ),
+        (
+            "DeepSpeed",
+            &["global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt", "global_step5/mp_rank_00_model_states.pt"],
+            1,
+            "model states are missing",
+        ),
+        (
+            "Megatron",
+            &[
+                "iter_0000005/mp_rank_00_000/model_optim_rng.pt",
+                "iter_0000005/mp_rank_00_001/model_optim_rng.pt",
+                "iter_0000005/mp_rank_01_000/model_optim_rng.pt",
+                "iter_0000005/mp_rank_01_001/model_optim_rng.pt",
+            ],
+            2,
+            "mp_rank_01_000 is missing",
+        ),
+        ("rank files", &["ep1-ba5-rank0.pt", "ep1-ba5-rank1.pt", "ep1-ba5-rank2.pt"], 1, "rank 1 is missing"),
+        (
+            "TensorFlow",
+            &["model.ckpt-5.index", "model.ckpt-5.data-00000-of-00002", "model.ckpt-5.data-00001-of-00002", "model.ckpt-5.meta"],
+            2,
+            "data part 1 of 2",
+        ),
+        ("TensorFlow", &["ckpt-5.data-00000-of-00001", "ckpt-5.index"], 1, "index is missing"),
+    ];
+    for (layout, files, missing, reason) in cases {
+        let scratch = scratch();
+        for file in files {
+            let path = scratch.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, if layout == "TensorFlow" { &index } else { &state }).unwrap();
+        }
+        let whole = ckpt(scratch.path(), &["--verify"]).ok();
+        assert!(whole.lines().count() == 1 && whole.contains(" good ") && whole.contains(layout), "{layout}: {whole}");
+        fs::remove_file(scratch.path().join(files[missing])).unwrap();
+        if layout == "Megatron" {
+            fs::remove_dir(scratch.path().join(files[missing]).parent().unwrap()).unwrap();
+        }
+        let ran = ckpt(scratch.path(), &["--verify"]).run();
+        assert!(ran.code == Some(1) && ran.stdout.contains(reason), "{layout}: {ran:?}");
+    }
+    // NeMo marks what it hasn't finished.
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("step_5")).unwrap();
+    fs::write(scratch.path().join("step_5/weights_1.pt"), &state).unwrap();
+    fs::write(scratch.path().join("step_5-unfinished"), "").unwrap();
+    let ran = ckpt(scratch.path(), &["--latest"]).run();
+    assert!(ran.code == Some(1) && ran.stderr.contains("unfinished"), "{ran:?}");
+}

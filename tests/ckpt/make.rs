@@ -4,16 +4,41 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Run, tool};
+use crate::support::{Run, tool, until};
 
 /// The tool on a directory, with nothing too young.
 pub fn rotate(dir: &Path, options: &[&str]) -> Run {
-    tool("ckpt-rotate").args(["--min-age", "0"]).args(options).arg(dir)
+    settle(dir);
+    rotate_in_use(dir, options)
 }
 
 /// The tool on a directory as it comes.
 pub fn ckpt(dir: &Path, options: &[&str]) -> Run {
+    settle(dir);
+    ckpt_in_use(dir, options)
+}
+
+/// As `rotate`, where somebody has files open on purpose.
+pub fn rotate_in_use(dir: &Path, options: &[&str]) -> Run {
+    tool("ckpt-rotate").args(["--min-age", "0"]).args(options).arg(dir)
+}
+
+/// As `ckpt`, where somebody has files open on purpose.
+pub fn ckpt_in_use(dir: &Path, options: &[&str]) -> Run {
     tool("ckpt-rotate").args(options).arg(dir)
+}
+
+/// Waits until nobody has a file below open: what a test has just written lives on for a moment in the children that
+/// other tests fork meanwhile, until they exec, and the tool would see it rightly as somebody's.
+fn settle(dir: &Path) {
+    // Who opens a file in that moment makes the kernel send this, which by default kills.
+    bgtools::sys::ignore(nix::sys::signal::Signal::SIGIO);
+    for entry in walkdir::WalkDir::new(dir).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        until("a file to be closed everywhere", || {
+            File::open(entry.path())
+                .map_or(true, |file| bgtools::checkpoint::held::being_used(&file) != bgtools::checkpoint::held::Use::Open)
+        });
+    }
 }
 
 /// A safetensors file with one tensor of that many bytes; `seed` makes it different from others.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::make::{age, ckpt, good, names, rotate, series, tensors};
+use super::make::{age, ckpt, ckpt_in_use, good, names, rotate, rotate_in_use, series, tensors};
 use crate::support::run::path_of;
 use crate::support::{Run, scratch, tool, until};
 
@@ -41,11 +41,12 @@ impl Drop for Other {
 fn a_checkpoint_that_is_being_written_counts_for_nothing() {
     let scratch = scratch();
     series(scratch.path(), 3);
+    ckpt(scratch.path(), &["--verify"]).ok();
     let writer = Other::new("exec 3>>checkpoint-300/model.safetensors", scratch.path());
-    let ran = rotate(scratch.path(), &["--keep", "1"]).run();
+    let ran = rotate_in_use(scratch.path(), &["--keep", "1"]).run();
     assert!(ran.code == Some(0) && ran.stderr.contains("open for writing"), "{ran:?}");
     assert_eq!(names(scratch.path()), ["checkpoint-200", "checkpoint-300"]);
-    let ran = ckpt(scratch.path(), &["--latest"]).run();
+    let ran = ckpt_in_use(scratch.path(), &["--latest"]).run();
     assert!(ran.stdout.ends_with("checkpoint-200\n") && ran.stderr.contains("open for writing"), "{ran:?}");
     drop(writer);
     rotate(scratch.path(), &["--keep", "1"]).silent(0);
@@ -58,10 +59,11 @@ fn a_checkpoint_that_is_being_read_stays() {
     series(scratch.path(), 3);
     fs::create_dir(scratch.path().join("checkpoint-100/deep")).unwrap();
     fs::write(scratch.path().join("checkpoint-100/deep/notes.txt"), "x").unwrap();
+    ckpt(scratch.path(), &["--verify"]).ok();
     let reader = Other::new("exec 3<checkpoint-100/deep/notes.txt", scratch.path());
-    let plan = rotate(scratch.path(), &["--keep", "1", "--dry-run"]).ok();
+    let plan = rotate_in_use(scratch.path(), &["--keep", "1", "--dry-run"]).ok();
     assert!(plan.contains("leave   checkpoint-100") && plan.contains("remove  checkpoint-200"), "{plan}");
-    let ran = rotate(scratch.path(), &["--keep", "1"]).run();
+    let ran = rotate_in_use(scratch.path(), &["--keep", "1"]).run();
     assert!(ran.code == Some(0) && ran.stderr.contains("open in some process"), "{ran:?}");
     assert_eq!(names(scratch.path()), ["checkpoint-100", "checkpoint-300"]);
     drop(reader);
@@ -88,7 +90,7 @@ fn asking_who_has_a_file_open_disturbs_nobody() {
             }
         });
         for _ in 0..10 {
-            let ran = rotate(scratch.path(), &["--keep", "1", "--dry-run"]).run();
+            let ran = rotate_in_use(scratch.path(), &["--keep", "1", "--dry-run"]).run();
             assert_eq!(ran.code, Some(0), "{ran:?}");
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
