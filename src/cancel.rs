@@ -49,17 +49,17 @@ pub fn cancel(dir: &StateDir, job: &Observed, request: &CancelRequest, here: &He
     }
     // A disk that is full must not keep a job alive: the signal alone does it, without the reason.
     let noted = dir.ask_to_cancel(id, request);
-    let supervisor = job.record.supervisor.filter(|_| job.supervised).map(|s| s.identity);
     let mut orphans = Vec::new();
-    if let Some(supervisor) = supervisor
-        && let Some(handle) = open_supervisor(supervisor, &job.record.key)?
-    {
-        match through_supervisor(dir, id, &handle, request, here)? {
-            Some(outcome) => return Ok(outcome),
-            None => orphans = replace_supervisor(&handle, &job.record)?,
+    let outcome = loop {
+        match holder(dir, id, here, grace(request).saturating_add(PATIENCE))? {
+            Held::Over(state) => break Outcome::Gone(state),
+            Held::Ours(lock) => break take_over(dir, lock, request, here, orphans)?,
+            Held::Supervised(supervisor) => match through_supervisor(dir, id, &supervisor, request, here)? {
+                Some(outcome) => return Ok(outcome),
+                None => orphans = replace_supervisor(&supervisor, &job.record)?,
+            },
         }
-    }
-    let outcome = take_over(dir, id, request, here, orphans)?;
+    };
     noted.or_else(|error| if matches!(outcome, Outcome::Gone(_)) { Ok(()) } else { Err(error) })?;
     Ok(outcome)
 }
@@ -117,12 +117,15 @@ fn replace_supervisor(supervisor: &Handle, record: &Record) -> anyhow::Result<Ve
     Ok(members)
 }
 
-/// With no supervisor: holds the lock, sweeps, writes the verdict.
-fn take_over(dir: &StateDir, id: &str, request: &CancelRequest, here: &Here, orphans: Vec<Identity>) -> anyhow::Result<Outcome> {
-    let lock = match wait_for_lock(dir, id, here, grace(request).saturating_add(PATIENCE))? {
-        Held::Ours(lock) => lock,
-        Held::Over(state) => return Ok(Outcome::Gone(state)),
-    };
+/// With the lock in hand and no supervisor: sweeps, writes the verdict.
+fn take_over(
+    dir: &StateDir,
+    lock: Lock,
+    request: &CancelRequest,
+    here: &Here,
+    orphans: Vec<Identity>,
+) -> anyhow::Result<Outcome> {
+    let id = &lock.id().to_owned();
     let bytes = dir.record_bytes(id)?.context("its record was removed")?;
     let record = crate::record::parse(id, &bytes)?;
     if record.state.is_terminal() {
@@ -157,16 +160,17 @@ fn take_over(dir: &StateDir, id: &str, request: &CancelRequest, here: &Here, orp
     Ok(if unproved.is_empty() { Outcome::Gone(state) } else { Outcome::Unproved(unproved) })
 }
 
-/// What came of waiting for a lock.
+/// Who holds a job's lock.
 enum Held {
     Ours(Lock),
+    Supervised(Handle),
     /// Its holder closed the job.
     Over(State),
 }
 
-/// Takes the lock, or sees the job closed by who holds it: of several that cancel an orphan one does the work, and the
-/// others say how it ended.
-fn wait_for_lock(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::Result<Held> {
+/// Takes the lock, or finds the supervisor that holds it, or sees the job closed by who holds it. A supervisor that is just
+/// starting its job has no mark yet, and of several that cancel an orphan one does the work: both take moments.
+fn holder(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::Result<Held> {
     let cannot = || format!("cannot take the lock of job '{id}'");
     let until = Instant::now() + patience;
     loop {
@@ -176,11 +180,19 @@ fn wait_for_lock(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> a
         match observe(dir, id, here) {
             Ok(Some(job)) if job.record.state.is_terminal() => return Ok(Held::Over(job.state)),
             Ok(None) => return Ok(Held::Over(State::Cancelled)),
-            _ if Instant::now() >= until => {
-                return Err(Failure::new(Exit::NotNow, format!("{}: somebody holds it", cannot())).into());
+            Ok(Some(job)) => {
+                if let Some(supervisor) = job.record.supervisor.filter(|_| job.supervised)
+                    && let Some(handle) = open_supervisor(supervisor.identity, &job.record.key)?
+                {
+                    return Ok(Held::Supervised(handle));
+                }
             }
-            _ => sys::readable(&[], LOCK_RETRY_MS)?,
-        };
+            Err(_) => {}
+        }
+        if Instant::now() >= until {
+            return Err(Failure::new(Exit::NotNow, format!("{}: somebody holds it", cannot())).into());
+        }
+        sys::readable(&[], LOCK_RETRY_MS)?;
     }
 }
 

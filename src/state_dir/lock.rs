@@ -71,6 +71,12 @@ impl Lock {
         Self { file, id: id.to_owned() }
     }
 
+    /// Whose it is.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The file whose description holds the lock.
     #[must_use]
     pub const fn file(&self) -> &File {
