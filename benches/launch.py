@@ -118,6 +118,7 @@ def memory_table(base, bin_dir):
     time.sleep(0.3)
     print("\nproportional memory (PSS) of a supervisor, ten running jobs")
     print(f"  bgrun {sum(map(pss, ours)) / 10:8.1f} kB")
+    orphans_table(base, bin_dir, env)
     subprocess.run([bgcancel, "-q", "--all"], env=env, check=True)
     if nq := shutil.which("nq"):
         theirs = []
@@ -132,6 +133,23 @@ def memory_table(base, bin_dir):
         for pid in pids:
             for child in children(pid):
                 os.kill(child, 15)
+
+
+def orphans_table(base, bin_dir, env):
+    """A supervisor reaps what its job's processes leave behind: its memory must not grow with their number."""
+    gate, done = os.path.join(base, "orphans-gate"), os.path.join(base, "orphans-done")
+    os.mkfifo(gate)
+    os.mkfifo(done)
+    script = f"read _ < {gate}; i=0; while [ $i -lt 5000 ]; do (/bin/true &); i=$((i+1)); done; echo > {done}; read _ < {gate}"
+    said = subprocess.run([os.path.join(bin_dir, "bgrun"), "--json", "-n", "orphans", "--", "/bin/sh", "-c", script],
+                          env=env, check=True, capture_output=True)
+    supervisor = json.loads(said.stdout)["supervisor"]["pid"]
+    before = pss(supervisor)
+    with open(gate, "w", encoding="ascii") as word:
+        word.write("\n")
+    with open(done, encoding="ascii") as word:
+        word.read()
+    print(f"  bgrun before and after 5,000 orphans: {before} kB, {pss(supervisor)} kB")
 
 
 def is_nq_of(pid, base):
@@ -186,7 +204,7 @@ def status_table(base, bin_dir, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--bin", default="target/release")
+    parser.add_argument("--bin", default=os.environ.get("BGTOOLS_BIN", "target/release"))
     args = parser.parse_args()
     bin_dir = os.path.abspath(args.bin)
     for place, parent in (("on tmpfs", "/dev/shm"), ("on disk", os.getcwd())):

@@ -358,6 +358,8 @@ mod tests {
         fn no_line_breaks_the_reader(line in "[\\[\\]{}\",:a0-9\\\\ \\-.eu\0]{0,24}") {
             let fields = vec!["a".to_owned()];
             let (mut quick, mut slowly) = (Vec::new(), Vec::new());
+            // Who reads a list the quick way has seen its bracket.
+            let line = format!("[{line}");
             if array(line.as_bytes(), &mut quick).is_some() {
                 prop_assert_eq!(slow(&line, Some(&fields), &mut slowly), Ok(Record::Done));
                 prop_assert_eq!(quick, slowly);
