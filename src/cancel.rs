@@ -49,19 +49,31 @@ pub fn cancel(dir: &StateDir, job: &Observed, request: &CancelRequest, here: &He
     }
     // A disk that is full must not keep a job alive: the signal alone does it, without the reason.
     let noted = dir.ask_to_cancel(id, request);
-    let mut orphans = Vec::new();
+    // A supervisor that is replaced may have stopped all of them by then, on this very request.
+    let mut asked = Asked {
+        of_living: job.is_live() && job.record.process().is_some_and(|process| is_the_jobs(dir, &job.record, process)),
+        orphans: Vec::new(),
+    };
     let outcome = loop {
         match holder(dir, id, here, grace(request).saturating_add(PATIENCE))? {
             Held::Over(state) => break Outcome::Gone(state),
-            Held::Ours(lock) => break take_over(dir, lock, request, here, orphans)?,
+            Held::Ours(lock) => break take_over(dir, lock, request, here, &asked)?,
             Held::Supervised(supervisor) => match through_supervisor(dir, id, &supervisor, request, here)? {
                 Some(outcome) => return Ok(outcome),
-                None => orphans = replace_supervisor(&supervisor, &job.record)?,
+                None => asked.orphans = replace_supervisor(&supervisor, &job.record)?,
             },
         }
     };
     noted.or_else(|error| if matches!(outcome, Outcome::Gone(_)) { Ok(()) } else { Err(error) })?;
     Ok(outcome)
+}
+
+/// What was seen of the job before it was touched.
+struct Asked {
+    /// Its command lived when its end was asked for.
+    of_living: bool,
+    /// Children of a supervisor that had to be replaced.
+    orphans: Vec<Identity>,
 }
 
 /// The supervisor behind a record's number, if it is one: a record may name anybody.
@@ -118,13 +130,7 @@ fn replace_supervisor(supervisor: &Handle, record: &Record) -> anyhow::Result<Ve
 }
 
 /// With the lock in hand and no supervisor: sweeps, writes the verdict.
-fn take_over(
-    dir: &StateDir,
-    lock: Lock,
-    request: &CancelRequest,
-    here: &Here,
-    orphans: Vec<Identity>,
-) -> anyhow::Result<Outcome> {
+fn take_over(dir: &StateDir, lock: Lock, request: &CancelRequest, here: &Here, asked: &Asked) -> anyhow::Result<Outcome> {
     let id = &lock.id().to_owned();
     let bytes = dir.record_bytes(id)?.context("its record was removed")?;
     let record = crate::record::parse(id, &bytes)?;
@@ -134,7 +140,11 @@ fn take_over(
     }
     let same_boot = record.boot_id == here.boot_id && record.pid_ns == here.pid_ns;
     let known = record.process().filter(|process| same_boot && is_the_jobs(dir, &record, *process));
-    let family = Family { key: record.key.clone(), supervisor: None, known: known.into_iter().chain(orphans).collect() };
+    let family = Family {
+        key: record.key.clone(),
+        supervisor: None,
+        known: known.into_iter().chain(asked.orphans.iter().copied()).collect(),
+    };
     let was_alive = same_boot && !family.members().is_empty();
     let mut suspects = Vec::new();
     if was_alive {
@@ -152,7 +162,7 @@ fn take_over(
         });
     }
     let unproved: Vec<String> = suspects.iter().map(|p| format!("pid {} ({})", p.pid, p.comm)).collect();
-    let state = if was_alive { State::Cancelled } else { State::Lost };
+    let state = if was_alive || (same_boot && asked.of_living) { State::Cancelled } else { State::Lost };
     let closed = amend(id, &bytes, |record| close(record, state, request, &unproved))?;
     RecordFile::new(dir, id).replace_bytes(&closed, true).with_context(|| format!("cannot write the record of job '{id}'"))?;
     dir.note_ended(id);
