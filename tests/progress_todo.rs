@@ -308,7 +308,13 @@ fn a_job_shows_its_progress_in_the_table_of_jobs() {
     assert_eq!((status()["percent"].as_f64(), status()["note"].as_str()), (Some(50.0), Some("途中経過")));
     // From outside, by name.
     journal.run(&["set", "75", "--job", "work"]).env("BGTOOLS_DIR", &jobs).silent(0);
-    assert_eq!(status()["percent"].as_f64(), Some(75.0));
+    let now = status();
+    assert_eq!(now["percent"].as_f64(), Some(75.0));
+    // Two words make a rate, and a time left unless the second is too long ago.
+    assert!(now["rate_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{now}");
+    assert!(now["eta_s"].as_array().is_some_and(|eta| eta.len() == 2) || now["stalled"] == true, "{now}");
+    let table = crate::support::tool("bgstatus").env("BGTOOLS_DIR", &jobs).args(["-o", "progress", &id]).ok();
+    assert!(table.contains("[#######---] 75%") && table.contains("途中経過"), "{table}");
     fs::write(&fifo, "go\n").unwrap();
     crate::support::tool("bgstatus").env("BGTOOLS_DIR", &jobs).args(["--wait", &id]).run();
     journal.run(&["set", "80", "--job", "work"]).env("BGTOOLS_DIR", &jobs).fails(1, &["work"]);
