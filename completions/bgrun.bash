@@ -23,7 +23,7 @@ _bgrun() {
 
     case "${cmd}" in
         bgrun)
-            opts="-n -e -C -w -f -q -h -V --name --env --env-secret --chdir --memsafe --nice --ionice --oom-score-adj --unique --grace --wait --follow --json --quiet --dry-run --dir --log-dir --log --unsafe-lock --help --version"
+            opts="-n -e -C -w -f -q -h -V --name --env --env-secret --chdir --memsafe --nice --ionice --oom-score-adj --unique --wait --follow --json --quiet --dry-run --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --watchdog-any-cpu --after --after-any --delay --on-end --on-fail --on-stuck --dir --log-dir --log --unsafe-lock --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -79,6 +79,66 @@ _bgrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --warn-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart)
+                    COMPREPLY=($(compgen -W "never on-failure always" -- "${cur}"))
+                    return 0
+                    ;;
+                --max-restarts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backoff)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-failures)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-runs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --watchdog)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --after-any)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-end)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-fail)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-stuck)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -124,6 +184,32 @@ else
     complete -F _bgrun -o bashdefault -o default bgrun
 fi
 
+# Offers the jobs whose id or name begins with $1, from the directory that the command line means. compgen -W would
+# expand the words, and a record can say anything: what the shell would not take as a plain word is left out.
+_bgrun_jobs() {
+    local i word state id name dir=() odd='*[]$`"\\(){}[<>&|;*?!#~=%^,:@+/[:space:]'\'']*'
+    local -A seen=()
+    for (( i = 1; i < COMP_CWORD; i++ )); do
+        [[ ${COMP_WORDS[i]} == -- ]] && break
+        [[ ${COMP_WORDS[i]} == --dir ]] || continue
+        word=${COMP_WORDS[i + 1]}
+        [[ $word == = ]] && word=${COMP_WORDS[i + 2]}
+        word=${word//[\"\'\\]/}
+        dir=(--dir "${word/#\~\//$HOME/}")
+    done
+    while read -r state id name; do
+        case $state in
+            queued|running|waiting|succeeded|failed|cancelled|timed-out|oom-killed|skipped|lost) ;;
+            *) continue ;;
+        esac
+        for word in "$id" "$name"; do
+            [[ $word == $odd || $word != "$1"* || -n ${seen[x$word]-} ]] && continue
+            seen[x$word]=1
+            COMPREPLY+=("$word")
+        done
+    done < <(bgstatus "${dir[@]}" -a -o state,id,name 2>/dev/null)
+}
+
 # What the generated function can't know: the jobs there are, and where another command begins.
 _bgrun_also() {
     local cur=$2 prev=$3 i
@@ -137,7 +223,7 @@ _bgrun_also() {
         case ${COMP_WORDS[i]} in
             --) (( i++ )); break ;;
             =) (( i++ )) ;;
-            -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--grace|--dir|--log-dir|--log) [[ ${COMP_WORDS[i + 1]} == = ]] || (( i++ )) ;;
+            -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--grace|--timeout|--warn-signal|--restart|--max-restarts|--backoff|--max-failures|--every|--max-runs|--watchdog|--delay|--on-end|--on-fail|--on-stuck|--dir|--log-dir|--log) [[ ${COMP_WORDS[i + 1]} == = ]] || (( i++ )) ;;
             -*) ;;
             *) break ;;
         esac
@@ -150,7 +236,10 @@ _bgrun_also() {
         return
     fi
     case $prev in
-        -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--grace|--dir|--log-dir|--log)
+        --after|--after-any)
+            _bgrun_jobs "$cur"
+            return ;;
+        -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--grace|--timeout|--warn-signal|--restart|--max-restarts|--backoff|--max-failures|--every|--max-runs|--watchdog|--delay|--on-end|--on-fail|--on-stuck|--dir|--log-dir|--log)
             _bgrun "$1" "$cur" "$prev"
             return ;;
     esac

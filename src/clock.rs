@@ -10,6 +10,23 @@ pub fn now() -> Zoned {
     Zoned::now()
 }
 
+/// How long the machine has been up and awake: what every pause and limit is measured by, since no change of the clock
+/// moves it (`CLOCK_MONOTONIC`).
+#[must_use]
+pub fn monotonic() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The time of day of a moment of the monotonic clock, as the clock shows it now; with the date where it isn't today.
+#[must_use]
+pub fn at(moment: Duration) -> String {
+    let ahead = moment.saturating_sub(monotonic());
+    let now = now();
+    let Ok(then) = now.checked_add(ahead) else { return "the end of time".into() };
+    let form = if then.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    then.strftime(form).to_string()
+}
+
 /// RFC 3339 with offset and milliseconds, as every record holds it.
 #[must_use]
 pub fn rfc3339(time: &Zoned) -> String {

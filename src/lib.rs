@@ -42,6 +42,7 @@
 //! | [`gauges`] | what the machine has to spare, measured or unknown, one module a source |
 //! | [`claims`] | what was promised: locks that the kernel frees, and what of each is still to come |
 //! | [`gate`] | limits and wishes against gauges and claims: the verdict, the choice, the line |
+//! | [`policy`] | what a supervisor does at which event, and what follows a run: one table and one judgement |
 //! | [`supervisor`] | one job's life: wait, reap, write the verdict |
 //! | [`checkpoint`] | checkpoints of every format: units, series, checks, the plan, the trash, snapshots |
 //! | [`journal`] | the file of done items: records, its lock, append, compaction, what an editor lost |
@@ -92,6 +93,7 @@ pub mod gauges;
 pub mod journal;
 pub mod launch;
 pub mod leases;
+pub mod policy;
 pub mod probe;
 pub mod process;
 pub mod progress;

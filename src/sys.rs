@@ -248,12 +248,25 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> io::Result<Vec<bool>
     }
 }
 
+/// A span as `poll(2)` takes it: rounded up, and cut at 24 days.
+#[must_use]
+pub fn poll_ms(span: std::time::Duration) -> i32 {
+    i32::try_from(span.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+}
+
+/// Clock ticks of `/proc`, `sysconf(_SC_CLK_TCK)`, as time.
+#[must_use]
+pub fn ticks(ticks: u64) -> std::time::Duration {
+    let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().and_then(|n| u64::try_from(n).ok());
+    std::time::Duration::from_millis(ticks.saturating_mul(1000) / a_second.filter(|n| *n > 0).unwrap_or(100))
+}
+
 /// Lets time pass, to the millisecond, where a span is what is wanted and no event can end it.
 pub fn pass(span: std::time::Duration) {
     let until = std::time::Instant::now() + span;
     loop {
         let left = until.saturating_duration_since(std::time::Instant::now());
-        let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        let ms = poll_ms(left);
         if ms == 0 {
             return;
         }

@@ -10,7 +10,7 @@ use crate::support::root;
 const GROUND: [&str; 7] = ["clock", "exit", "signal", "size", "sys", "text", "user"];
 
 /// Every other room, from the bottom up, with what it may use beside the ground: only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("table", &[]),
     ("process", &[]),
     ("probe", &[]),
@@ -18,7 +18,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("state_dir", &["process", "record"]),
     ("launch", &["process", "record", "state_dir"]),
     ("cancel", &["process", "record", "state_dir"]),
-    ("supervisor", &["launch", "process", "record", "state_dir"]),
+    ("policy", &["record"]),
+    ("supervisor", &["launch", "policy", "process", "record", "state_dir"]),
     ("gauges", &["probe"]),
     ("claims", &["gauges", "process", "state_dir"]),
     ("gate", &["claims", "gauges", "process"]),
@@ -33,12 +34,13 @@ const ROOMS: [(&str, &[&str]); 18] = [
 const EVERYTHING: &[&str] = &["*"];
 
 /// What only `tools` may do: read the environment, print, exit. Each exception has its reason.
-const TOUCHES_THE_WORLD: [(&str, &str, &str); 7] = [
+const TOUCHES_THE_WORLD: [(&str, &str, &str); 8] = [
     ("src/bin/bgrun.rs", "env::args", "its first argument tells whether it is a supervisor"),
     ("src/entry.rs", "env::args", "the one main parses the command line"),
     ("src/entry.rs", "io::stdout", "the one main owns the output"),
     ("src/entry.rs", "io::stderr", "the one main reports errors"),
     ("src/supervisor/handover.rs", "env::vars", "a supervisor keeps its launcher's environment but for the marks"),
+    ("src/supervisor/run.rs", "env::vars", "and so does every further run"),
     ("src/supervisor/start.rs", "env::vars", "a job inherits its caller's environment"),
     ("src/supervisor/start.rs", "env::current_dir", "the record says where the job runs"),
 ];

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use bgtools::process::Identity;
 use bgtools::progress::{Progress, Sample};
-use bgtools::record::{CancelRequest, End, Evidence, Policy, Record, RunRecord, State, Supervisor, Usage, VERSION, amend, parse};
+use bgtools::record::{
+    Breaker, CancelRequest, End, Evidence, Place, Policy, Record, Restart, RunRecord, State, Supervisor, Usage, VERSION, Warn,
+    Watchdog, amend, parse,
+};
 use bgtools::text::Text;
 use serde_json::{Value, json};
 
@@ -179,6 +182,7 @@ pub(crate) fn full_record() -> Record {
             left_running: Some(1),
             late: Some("late".into()),
             survivors: vec!["pid 1".into()],
+            hooks: vec!["--on-end: exit 0".into()],
             cancel: Some(full_request()),
         }),
         run: 1,
@@ -191,7 +195,25 @@ pub(crate) fn full_record() -> Record {
             usage,
         }],
         usage,
-        policy: Policy { grace_s: 10.0, timeout_s: Some(1.0), restart: "never".into() },
+        policy: Policy {
+            grace_s: 10.0,
+            timeout_s: Some(1.0),
+            warn: Some(Warn { signal: 10, before_s: 0.5 }),
+            restart: Restart::OnFailure,
+            max_restarts: Some(1),
+            backoff_s: Some((1.0, 2.0)),
+            breaker: Some(Breaker { failures: 5, within_s: 600.0 }),
+            every_s: Some(1.0),
+            max_runs: Some(1),
+            delay_s: Some(1.0),
+            watchdog: Some(Watchdog { after_s: 1.0, any_cpu: true }),
+            after: vec!["c_20251129_120300".into()],
+            after_any: vec!["c_20251129_120300".into()],
+            place: Some(Place { queue: "q".into(), priority: 1 }),
+            on_end: Some("x".into()),
+            on_fail: Some("x".into()),
+            on_stuck: Some("x".into()),
+        },
     }
 }
 

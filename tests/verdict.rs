@@ -317,6 +317,7 @@ fn a_directory_that_is_deleted_keeps_its_job_running() {
     let jobs = Jobs::new();
     let held = jobs.start_held("a", 0);
     let (pid, supervisor) = (jobs.pid(&held.id), jobs.supervisor(&held.id));
+    until("the room for the verdict", || jobs.files().iter().any(|file| file.ends_with(".next")));
     fs::remove_dir_all(jobs.dir()).unwrap();
     assert!(alive(pid) && alive(supervisor));
     // A directory of the same name is another one: nothing of the old job gets into it.

@@ -17,11 +17,13 @@
 mod command;
 mod detach;
 mod environment;
+mod log;
 mod talk;
 
 pub use command::{Gated, Refused, Report, Step};
 pub use detach::launch;
 pub use environment::job_environment;
+pub use log::{LogFile, reopen};
 pub use talk::{Answer, Talk};
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Policy;
 use crate::text::Text;
 
 /// Everything that the launcher knows of a job.
@@ -61,8 +64,8 @@ pub struct Spec {
     pub unique: bool,
     /// Go on where locks can't be trusted.
     pub unsafe_lock: bool,
-    /// Between the polite signal and SIGKILL, in seconds.
-    pub grace_s: f64,
+    /// What its supervisor is to do.
+    pub policy: Policy,
     /// `BG_JOB_KEY`.
     pub key: String,
     /// The job from inside of which this one is started.

@@ -143,7 +143,18 @@ mod tests {
 
     fn process(pid: i32, parent: i32, state: char) -> Stat {
         let start_ticks = u64::try_from(pid).unwrap();
-        Stat { pid, comm: "x".into(), state, ppid: parent, pgid: pid, sid: pid, forked_only: false, cpu_ticks: 0, start_ticks }
+        Stat {
+            pid,
+            comm: "x".into(),
+            state,
+            ppid: parent,
+            pgid: pid,
+            sid: pid,
+            forked_only: false,
+            cpu_ticks: 0,
+            children_ticks: 0,
+            start_ticks,
+        }
     }
 
     fn members(family: &Family, processes: &[(i32, i32, &str)]) -> Vec<i32> {

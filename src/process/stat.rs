@@ -23,6 +23,8 @@ pub struct Stat {
     pub forked_only: bool,
     /// Fields 14 and 15: user and system time of its own, in clock ticks.
     pub cpu_ticks: u64,
+    /// Fields 16 and 17: the same of the children that it has waited for.
+    pub children_ticks: u64,
     /// Field 22: the start, in clock ticks since boot.
     pub start_ticks: u64,
 }
@@ -53,6 +55,7 @@ impl Stat {
             sid: id(6)?,
             forked_only,
             cpu_ticks: number(14)? + number(15)?,
+            children_ticks: number(16)? + number(17)?,
             start_ticks: number(22)?,
         })
     }

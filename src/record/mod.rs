@@ -5,10 +5,12 @@
 //! rewritten by nobody here.
 
 mod name;
+mod policy;
 mod stored;
 
 pub use name::{MAX_NAME, base_name, check_name, parse_id, resembling};
-pub use stored::{CancelRequest, End, Evidence, Policy, Record, RunRecord, State, Supervisor, Usage, VERSION};
+pub use policy::{Breaker, Place, Policy, Restart, Warn, Watchdog};
+pub use stored::{CancelRequest, End, Evidence, Record, RunRecord, State, Supervisor, Usage, VERSION};
 
 use std::fmt;
 

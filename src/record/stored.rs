@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Policy;
 use crate::process::Identity;
 use crate::text::Text;
 
@@ -139,6 +140,9 @@ pub struct Evidence {
     /// Processes that a cancel could not stop, while there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub survivors: Vec<String>,
+    /// What came of the commands that were to hear of it (`--on-end`, `--on-fail`, `--on-stuck`), one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<String>,
     /// The request that ended the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,
@@ -172,25 +176,6 @@ pub struct RunRecord {
     pub reason: Option<String>,
     /// What it used.
     pub usage: Usage,
-}
-
-/// What the supervisor was told to do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Policy {
-    /// Between the polite signal and SIGKILL.
-    pub grace_s: f64,
-    /// The limit of a run; none.
-    #[serde(default)]
-    pub timeout_s: Option<f64>,
-    /// `never`, `on-failure` or `always`.
-    #[serde(default)]
-    pub restart: String,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { grace_s: 10.0, timeout_s: None, restart: "never".into() }
-    }
 }
 
 /// The record of a job.
@@ -299,4 +284,17 @@ pub struct CancelRequest {
     pub reason: Option<String>,
     /// When.
     pub at: String,
+}
+
+impl Usage {
+    /// Both together; of memory the larger.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            wall_s: self.wall_s + other.wall_s,
+            user_s: self.user_s + other.user_s,
+            sys_s: self.sys_s + other.sys_s,
+            max_rss_bytes: if self.max_rss_bytes > other.max_rss_bytes { self.max_rss_bytes } else { other.max_rss_bytes },
+        }
+    }
 }

@@ -125,6 +125,14 @@ impl StateDir {
         serde_json::from_slice(&read_file(beside.as_fd(), name).ok()??).ok()
     }
 
+    /// Size and time of change of a file in `ID.d`: whether it is the same as before.
+    #[must_use]
+    pub fn added_stamp(&self, id: &str, name: &str) -> Option<(u64, i64, i64)> {
+        let path = format!("{}/{name}", beside_name(id));
+        let stat = nix::sys::stat::fstatat(self.as_fd(), path.as_str(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some((u64::try_from(stat.st_size).unwrap_or_default(), stat.st_mtime, stat.st_mtime_nsec))
+    }
+
     /// Asks for the job's end. Durable when it returns.
     ///
     /// # Errors

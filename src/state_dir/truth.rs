@@ -4,7 +4,7 @@ use std::io;
 
 use super::lock::probe;
 use super::{Probe, StateDir};
-use crate::process::{Handle, Here};
+use crate::process::{Handle, Here, Identity};
 use crate::record::{Record, State, Unreadable, parse};
 
 /// Where a record's pids mean something, seen from here.
@@ -38,6 +38,17 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// The process with whose end the job's state changes: its supervisor, or the command where it has none. `None` where
+    /// neither can be seen from here.
+    #[must_use]
+    pub fn lives_with(&self) -> Option<Identity> {
+        match (self.place, self.supervised) {
+            (Place::Here, true) => self.record.supervisor.map(|supervisor| supervisor.identity),
+            (Place::Here, false) => self.record.process(),
+            _ => None,
+        }
+    }
+
     /// Whether something of it may still run or be started.
     #[must_use]
     pub const fn is_live(&self) -> bool {
@@ -112,6 +123,7 @@ fn unsupervised(record: &Record, place: Place) -> (State, Option<String>) {
             Some(Ok(Some(_))) => (State::Running, Some("runs without a supervisor: its end will not be recorded".into())),
             Some(Err(error)) => (State::Lost, Some(format!("its supervisor is gone, its process can't be looked at: {error}"))),
             Some(Ok(None)) => (State::Lost, Some("its supervisor was killed; how the command ended is not known".into())),
+            None if record.run > 0 => (State::Lost, Some("its supervisor was killed between two runs".into())),
             None => (State::Lost, Some("its supervisor was killed before the command was started".into())),
         },
     }

@@ -1,9 +1,10 @@
-//! The supervisor executes itself: same process, same children and locks, clean memory and its own mark.
+//! The supervisor executes itself: same process, same children and locks, clean memory and its own mark. It does so at the
+//! start of each run, so that a thousand runs need no more memory than one.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -12,8 +13,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::execve;
 use serde::{Deserialize, Serialize};
 
-use super::start::Opened;
-use crate::launch::{Report, Talk};
+use crate::launch::{Report, Spec, Talk};
+use crate::policy::Cycle;
 use crate::process::{JOB_KEY, SUPERVISOR_MARK};
 use crate::record::Record;
 use crate::state_dir::{Lock, StateDir};
@@ -22,12 +23,25 @@ use crate::sys;
 /// How the program is told that it is a supervisor: `--supervisor=MEMFD`.
 const FLAG: &str = "--supervisor=";
 
+/// What a supervisor knows of its job.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) record: Record,
+    pub(super) lock: Lock,
+    pub(super) cycle: Cycle,
+    /// Only while a further run may come.
+    pub(super) spec: Option<Spec>,
+}
+
 /// What a supervisor goes on with after its exec.
 #[derive(Debug)]
 pub struct Stage {
     pub(super) dir: StateDir,
-    pub(super) talk: Talk,
-    pub(super) opened: Opened,
+    /// While the launcher waits for an answer.
+    pub(super) talk: Option<Talk>,
+    /// Of the run whose gate was opened; none before the first.
+    pub(super) report: Option<Report>,
+    pub(super) kept: Kept,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,9 +49,11 @@ struct Handed {
     record: Record,
     path: PathBuf,
     dir: RawFd,
-    talk: RawFd,
     lock: RawFd,
-    report: RawFd,
+    talk: Option<RawFd>,
+    report: Option<RawFd>,
+    cycle: Cycle,
+    spec: Option<Spec>,
 }
 
 impl Stage {
@@ -54,40 +70,41 @@ impl Stage {
 
     fn from_memory(fd: RawFd) -> io::Result<Self> {
         let handed: Handed = serde_json::from_reader(BufReader::new(sys::inherited(fd)?))?;
-        let [dir, talk, lock, report] = [handed.dir, handed.talk, handed.lock, handed.report].map(taken);
-        let lock = Lock::resumed(lock?, &handed.record.id);
+        let lock = Lock::resumed(taken(handed.lock)?, &handed.record.id);
         Ok(Self {
-            dir: StateDir::from_open(dir?, handed.path),
-            talk: Talk::new(OwnedFd::from(talk?)),
-            opened: Opened { record: handed.record, lock, report: Report(report?) },
+            dir: StateDir::from_open(taken(handed.dir)?, handed.path),
+            talk: handed.talk.map(taken).transpose()?.map(|file| Talk::new(OwnedFd::from(file))),
+            report: handed.report.map(taken).transpose()?.map(Report),
+            kept: Kept { record: handed.record, lock, cycle: handed.cycle, spec: handed.spec },
         })
-    }
-
-    /// Executes the program again. It comes back only where that fails; everything goes on in this memory then.
-    pub(super) fn hand_over(&self) -> io::Error {
-        let go = || -> io::Result<()> {
-            let Opened { record, lock, report } = &self.opened;
-            let handed = Handed {
-                record: record.clone(),
-                path: self.dir.path().to_owned(),
-                dir: kept(self.dir.file())?,
-                talk: kept(&self.talk)?,
-                lock: kept(lock.file())?,
-                report: kept(&report.0)?,
-            };
-            let mut memory = File::from(memfd_create("bgrun", MFdFlags::empty())?);
-            memory.write_all(&serde_json::to_vec(&handed)?)?;
-            memory.rewind()?;
-            let flag = format!("{FLAG}{}", memory.as_raw_fd());
-            let argv = [CString::new("bgrun")?, CString::new(flag)?, CString::new(record.id.as_str())?];
-            execve(c"/proc/self/exe", &argv, &environment(&record.key))?;
-            Ok(())
-        };
-        go().err().unwrap_or_else(|| io::ErrorKind::Other.into())
     }
 }
 
-fn kept(fd: impl std::os::fd::AsFd) -> io::Result<RawFd> {
+/// Executes the program again. It comes back only where that fails; everything goes on in this memory then.
+pub(super) fn hand_over(dir: &StateDir, kept: &Kept, report: Option<&Report>, talk: Option<&Talk>) -> io::Error {
+    let go = || -> io::Result<()> {
+        let handed = Handed {
+            record: kept.record.clone(),
+            path: dir.path().to_owned(),
+            dir: left_open(dir.file())?,
+            lock: left_open(kept.lock.file())?,
+            talk: talk.map(left_open).transpose()?,
+            report: report.map(|report| left_open(&report.0)).transpose()?,
+            cycle: kept.cycle.clone(),
+            spec: kept.spec.clone(),
+        };
+        let mut memory = File::from(memfd_create("bgrun", MFdFlags::empty())?);
+        memory.write_all(&serde_json::to_vec(&handed)?)?;
+        memory.rewind()?;
+        let flag = format!("{FLAG}{}", memory.as_raw_fd());
+        let argv = [CString::new("bgrun")?, CString::new(flag)?, CString::new(kept.record.id.as_str())?];
+        execve(c"/proc/self/exe", &argv, &environment(&kept.record.key))?;
+        Ok(())
+    };
+    go().err().unwrap_or_else(|| io::ErrorKind::Other.into())
+}
+
+fn left_open(fd: impl AsFd) -> io::Result<RawFd> {
     let fd = fd.as_fd().as_raw_fd();
     sys::keep_on_exec(fd)?;
     Ok(fd)

@@ -4,40 +4,50 @@
 //! just runs. It is the subreaper of everything its command starts, so that a process that leaves its parents is still
 //! its own: it reaps it, counts it, and finds it when the job is cancelled.
 //!
-//! | while | SIGCHLD | SIGTERM or a cancel request | launcher gone |
-//! | --- | --- | --- | --- |
-//! | starting | – | withdraw | withdraw |
-//! | running | reap; the command: write the verdict | stop all, write `cancelled` | – |
-//! | stopping, survivors left | reap; nobody left: write `cancelled` | stop all again | – |
-//! | writing the verdict | – | – | – |
+//! ```text
+//! start ──▶ waiting ──▶ run ──▶ watch ──▶ verdict ──▶ (waiting …, or the end)
+//! ```
 //!
-//! It writes nothing to a terminal, and the record is all it has to say.
+//! What it does at which event stands in one table, [`crate::policy`]. It writes nothing to a terminal, and the record is
+//! all it has to say.
 
 mod handover;
+mod hooks;
+mod run;
 mod signals;
 mod start;
 mod verdict;
+mod waiting;
 mod watch;
+mod watchdog;
 
 pub use handover::Stage;
 
 use std::process::ExitCode;
 
-use crate::launch::{Answer, Spec, Talk};
-use crate::state_dir::StateDir;
+use self::handover::{Kept, hand_over};
+use self::signals::Signals;
+use self::verdict::Run;
+use self::waiting::Waited;
+use crate::launch::{Answer, Report, Spec, Talk};
+use crate::policy::Next;
+use crate::state_dir::{RecordFile, StateDir};
+use crate::sys;
+
+const LISTEN_RETRY_MS: i32 = 100;
 
 /// Starts the job and, in this same process, watches it to its end.
 pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
     match start::start(spec, dir, &mut talk) {
-        Ok(opened) => {
-            let Ok(dir) = dir.try_clone() else { return };
-            let stage = Stage { dir, talk, opened };
-            // The job holds them: with its last process they are free.
-            for claim in &spec.claims {
-                let _ = crate::sys::close_on_exec(*claim);
+        Ok((kept, report)) => {
+            if kept.spec.is_none() {
+                // The job holds them: with its last process they are free.
+                for claim in &spec.claims {
+                    let _ = sys::close_on_exec(*claim);
+                }
             }
-            let _ = stage.hand_over();
-            resume(stage);
+            let _ = hand_over(dir, &kept, report.as_ref(), Some(&talk));
+            live(dir, kept, report, Some(talk));
         }
         Err(failure) => {
             // A launcher that is gone can't be told, and nothing is left that it would have to know of.
@@ -48,26 +58,73 @@ pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
     }
 }
 
-/// Goes on after the gate was opened.
+/// Goes on after its exec.
 #[must_use]
 pub fn main(stage: Stage) -> ExitCode {
-    resume(stage);
+    let Stage { dir, talk, report, kept } = stage;
+    live(&dir, kept, report, talk);
     ExitCode::SUCCESS
 }
 
-fn resume(stage: Stage) {
-    let Stage { dir, mut talk, opened } = stage;
-    let start::Opened { record, lock, report } = opened;
-    match report.read(record.pid.unwrap_or(0)) {
-        Ok(()) => {
-            let _ = talk.say(&Answer::Started(Box::new(record.clone())));
-            drop(talk);
-            watch::watch(watch::Job::new(&dir, record, lock));
+/// A job and what its supervisor needs to look after it.
+struct Job<'a> {
+    dir: &'a StateDir,
+    kept: Kept,
+    file: RecordFile<'a>,
+    signals: Signals,
+}
+
+impl<'a> Job<'a> {
+    fn new(dir: &'a StateDir, kept: Kept) -> Self {
+        let signals = listen();
+        let file = RecordFile::with_room(dir, &kept.record);
+        Self { dir, kept, file, signals }
+    }
+}
+
+/// The job has no other supervisor: a kernel short of memory for this is asked until it has some.
+fn listen() -> Signals {
+    loop {
+        if let Ok(signals) = Signals::new() {
+            return signals;
         }
-        Err(refused) => {
-            start::withdraw(&dir, &record, lock);
-            let _ = talk.say(&Answer::from(&refused.failure(&record.cmd)));
+        let _ = sys::readable(&[], LISTEN_RETRY_MS);
+    }
+}
+
+/// The rest of a job's life: `report` is that of a run whose gate was just opened, `talk` leads to a launcher that waits.
+fn live(dir: &StateDir, kept: Kept, report: Option<Report>, talk: Option<Talk>) {
+    let mut begun = report.map(|report| report.read(kept.record.pid.unwrap_or(0)));
+    if let Some(mut talk) = talk {
+        if let Some(Err(refused)) = begun {
+            start::withdraw(dir, &kept.record, kept.lock);
+            let _ = talk.say(&Answer::from(&refused.failure(&kept.record.cmd)));
             std::mem::forget(talk);
+            return;
+        }
+        let _ = talk.say(&Answer::Started(Box::new(kept.record.clone())));
+    }
+    let mut job = Job::new(dir, kept);
+    let mut due = None;
+    loop {
+        let started = match begun.take() {
+            Some(read) => read.map_err(|refused| refused.failure(&job.kept.record.cmd)),
+            None => match waiting::wait(&mut job, due) {
+                Waited::Due => run::start(&mut job),
+                Waited::Cancelled(request) => return verdict::conclude(job, Run::cancelled(request), None),
+                Waited::Unmet(why) => return verdict::skip(job, why),
+            },
+        };
+        let run = match started {
+            Ok(()) => watch::watch(&mut job),
+            Err(failure) => Run::refused(&failure),
+        };
+        match verdict::judge(&mut job, &run) {
+            Next::Over(_, why) => return verdict::conclude(job, run, why),
+            Next::Again { at, why, restart } => {
+                verdict::pause(&mut job, run, at, &why, restart);
+                due = Some(at);
+            }
         }
     }
 }

@@ -1,39 +1,30 @@
-//! From a spec to a running command, or to nothing.
+//! From a spec to a running command or an accepted job, or to nothing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::getppid;
 
+use super::handover::Kept;
 use super::signals::Signals;
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::launch::{Answer, Gated, LogPlace, Report, Spec, Talk, job_environment};
+use crate::launch::{Answer, Gated, LogFile, Report, Spec, Talk, job_environment};
+use crate::policy::Cycle;
 use crate::process::{Here, Identity};
-use crate::record::{Policy, Record, RunRecord, State, Supervisor, VERSION};
+use crate::record::{Record, RunRecord, State, Supervisor, VERSION};
 use crate::state_dir::{Claim, Lock, RecordFile, StateDir, observe};
 use crate::sys;
-use crate::text::{Text, shown};
+use crate::text::shown;
 
-/// A job whose gate was opened.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) record: Record,
-    pub(super) lock: Lock,
-    pub(super) report: Report,
-}
-
-fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
+pub(super) fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Broken, format!("{what}: {error}"))
 }
 
-/// Starts the job, step by step; a step that fails takes back the ones before.
-pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<Opened, Failure> {
+/// Starts the job, or accepts it where its first run has to wait; a step that fails takes back the ones before. The report
+/// is that of the gate that was opened.
+pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kept, Option<Report>), Failure> {
     let signals = prepare().map_err(|error| broken("cannot prepare the supervisor", error))?;
     if let Some(chdir) = &spec.chdir {
         std::env::set_current_dir(chdir)
@@ -51,7 +42,7 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<Open
     let mut file = RecordFile::new(dir, &id);
 
     let environment = || job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
-    let gated = match Gated::new(spec, &log, environment) {
+    let gated = match (!spec.policy.waits()).then(|| Gated::new(spec, &log, environment)).transpose() {
         Ok(gated) => gated,
         Err(error) => {
             let _ = fs::remove_file(&log_path);
@@ -59,9 +50,13 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<Open
             return Err(broken("cannot fork", error));
         }
     };
-    let record = first_record(spec, &id, &log_path, &created, gated.identity);
+    let abandon = |gated: Option<Gated>| gated.into_iter().for_each(Gated::abandon);
+    let mut record = accepted(spec, &id, &log_path, &created);
+    if let Some(gated) = &gated {
+        runs(&mut record, gated.identity, clock::rfc3339(&clock::now()));
+    }
     if let Err(error) = file.publish(&record) {
-        gated.abandon();
+        abandon(gated);
         file.withdraw(error.kind() != ErrorKind::AlreadyExists);
         let _ = fs::remove_file(&log_path);
         let _ = lock.remove(dir);
@@ -70,14 +65,20 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<Open
     // From here on another `--unique` sees this job.
     drop(unique.take());
     // A cancel that came before the gate opens is heard: the command never runs.
+    let began = clock::monotonic();
     let opened = if agreed(talk, &signals) && dir.cancel_request(&id).is_none() {
-        gated.open().map_err(|error| broken("cannot open the gate", error))
+        gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))
     } else {
-        gated.abandon();
+        abandon(gated);
         Err(Failure::new(Exit::Broken, "the launch was called off"))
     };
     match opened {
-        Ok(report) => Ok(Opened { record, lock, report }),
+        Ok(report) => {
+            let first = report.is_some().then_some(began);
+            let further = report.is_none() || spec.policy.repeats();
+            let cycle = Cycle::new(first, began);
+            Ok((Kept { record, lock, cycle, spec: further.then(|| spec.clone()) }, report))
+        }
         Err(failure) => {
             withdraw(dir, &record, lock);
             Err(failure)
@@ -129,82 +130,16 @@ fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, Failure> {
     Ok(Some(locked))
 }
 
-/// The log, claimed together with the id.
-struct LogFile<'a> {
-    spec: &'a Spec,
-    file: File,
-    refused: Option<PathBuf>,
-}
-
-impl<'a> LogFile<'a> {
-    /// Makes it under a name that is nobody else's, in its directory.
-    fn new(spec: &'a Spec) -> Result<Self, Failure> {
-        if let LogPlace::Directory(dir) = &spec.log
-            && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir)
-        {
-            return Err(broken(format!("cannot make the log directory '{}'", shown(dir)), error));
-        }
-        let made = new_log(&spec.log.unclaimed(&spec.key));
-        let file = made.map_err(|error| broken(cannot_make(&spec.log.file(&spec.name)), error))?;
-        Ok(Self { spec, file, refused: None })
-    }
-
-    /// Makes it the log of this id; `false` when a file of that name is there, whosesoever it is.
-    fn claim(&mut self, id: &str) -> io::Result<bool> {
-        let path = self.spec.log.file(id);
-        match self.rename(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && matches!(self.spec.log, LogPlace::Directory(_)) => {
-                Ok(false)
-            }
-            Err(error) => {
-                self.refused = Some(path);
-                Err(error)
-            }
-        }
-    }
-
-    fn rename(&mut self, path: &Path) -> io::Result<()> {
-        let unclaimed = self.spec.log.unclaimed(&self.spec.key);
-        match renameat2(AT_FDCWD, &unclaimed, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
-            // NFS and some others rename only over what is there.
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
-                self.file = new_log(path)?;
-                fs::remove_file(unclaimed)
-            }
-            renamed => Ok(renamed?),
-        }
-    }
-
-    /// Removes what wasn't claimed, and says which file it was that refused, where it was the log.
-    fn blame(&self, error: io::Error, otherwise: impl FnOnce(io::Error) -> Failure) -> Failure {
-        let _ = fs::remove_file(self.spec.log.unclaimed(&self.spec.key));
-        match &self.refused {
-            Some(path) => broken(cannot_make(path), error),
-            None => otherwise(error),
-        }
-    }
-}
-
-fn cannot_make(log: &Path) -> String {
-    format!("cannot make the log '{}'", shown(log))
-}
-
-fn new_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY).open(path)
-}
-
-fn first_record(spec: &Spec, id: &str, log: &Path, created: &jiff::Zoned, command: Identity) -> Record {
+/// The record of a job that has no process yet.
+fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned) -> Record {
     let here = Here::look();
-    let own = Identity::own();
-    let started = clock::rfc3339(&clock::now());
     Record {
         version: VERSION,
         id: id.to_owned(),
         name: spec.name.clone(),
-        state: State::Running,
+        state: State::Queued,
         cmd: spec.cmd.clone(),
-        cwd: std::env::current_dir().ok().map(Text::from),
+        cwd: std::env::current_dir().ok().map(crate::text::Text::from),
         env: spec.env.clone(),
         env_secret: spec.env_secret.clone(),
         log: log.into(),
@@ -216,17 +151,27 @@ fn first_record(spec: &Spec, id: &str, log: &Path, created: &jiff::Zoned, comman
         key: spec.key.clone(),
         parent: spec.parent.clone(),
         isolation: "session".into(),
-        cgroup: crate::process::cgroup(command.pid),
-        supervisor: Some(Supervisor { identity: own, reaper: getppid().as_raw() }),
-        pid: Some(command.pid),
-        pgid: Some(command.pid),
-        sid: Some(command.pid),
-        start_ticks: Some(command.start_ticks),
+        supervisor: Some(Supervisor { identity: Identity::own(), reaper: getppid().as_raw() }),
         created: clock::rfc3339(created),
-        started: Some(started.clone()),
-        run: 1,
-        runs: vec![RunRecord { n: 1, started: Some(started), ..RunRecord::default() }],
-        policy: Policy { grace_s: spec.grace_s, ..Policy::default() },
+        policy: spec.policy.clone(),
         ..Record::default()
     }
+}
+
+/// How many runs a record keeps.
+const RUNS_KEPT: usize = 50;
+
+/// Notes that the next run has this process.
+pub(super) fn runs(record: &mut Record, process: Identity, started: String) {
+    record.state = State::Running;
+    record.cgroup = crate::process::cgroup(process.pid);
+    (record.pid, record.pgid, record.sid) = (Some(process.pid), Some(process.pid), Some(process.pid));
+    record.start_ticks = Some(process.start_ticks);
+    record.started = Some(started.clone());
+    record.reason = None;
+    record.evidence = None;
+    record.run += 1;
+    record.runs.push(RunRecord { n: record.run, started: Some(started), ..RunRecord::default() });
+    let surplus = record.runs.len().saturating_sub(RUNS_KEPT);
+    record.runs.drain(..surplus);
 }

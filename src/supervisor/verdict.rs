@@ -1,85 +1,213 @@
-//! The verdict: what ended the job, on what evidence, written however long the disk resists.
+//! The verdict: how a run ended, on what evidence, what follows, and the record of it, written however long the disk
+//! resists.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::watch::{Job, Reaping};
+use super::signals::Sender;
+use super::watch::{Reaping, Stopping, empty};
+use super::{Job, hooks};
 use crate::clock;
+use crate::exit::Failure;
+use crate::policy::{self, Next, Outcome, Why};
 use crate::record::{CancelRequest, End, Evidence, State, Usage};
 use crate::sys;
 
 /// Between two tries to write; doubled up to the last.
 const FIRST_RETRY_MS: i32 = 50;
 const LAST_RETRY_MS: i32 = 30_000;
+/// `EX_TEMPFAIL`: not now.
+const NOT_NOW: u8 = 75;
 
-/// What the supervisor knows beside the status.
+/// How a run ended and what is known of it.
 #[derive(Debug)]
-pub(super) struct Ending {
-    pub(super) cancelled: Option<CancelRequest>,
-    pub(super) left_running: usize,
+pub(super) struct Run {
+    outcome: Outcome,
+    end: Option<End>,
+    usage: Usage,
+    reason: Option<String>,
+    evidence: Evidence,
+    left_running: usize,
+    /// It is one, and not only the end of a wait.
+    ran: bool,
 }
 
-/// Writes the verdict, then removes the lock: a reader that finds the lock free finds the verdict.
-pub(super) fn write(mut job: Job<'_>, reaping: &Reaping, ending: Ending) {
-    fill_in(&mut job, reaping, ending);
+impl Run {
+    fn none(outcome: Outcome, reason: String, ran: bool) -> Self {
+        let (usage, evidence) = (Usage::default(), Evidence::default());
+        Self { outcome, end: None, usage, reason: Some(reason), evidence, left_running: 0, ran }
+    }
+
+    /// The command couldn't be executed.
+    pub(super) fn refused(failure: &Failure) -> Self {
+        Self::none(Outcome::CannotRun, failure.message.clone(), true)
+    }
+
+    /// No run at all: the job was cancelled while it waited.
+    pub(super) fn cancelled(request: CancelRequest) -> Self {
+        let mut run = Self::none(Outcome::Cancelled, by(&request), false);
+        run.evidence.cancel = Some(request);
+        run
+    }
+}
+
+/// What `cancel.json` says, or, from somebody who only sent SIGTERM, the job's own policy.
+pub(super) fn asked(job: &Job<'_>, sender: Sender) -> CancelRequest {
+    let record = &job.kept.record;
+    job.dir.cancel_request(&record.id).unwrap_or_else(|| CancelRequest {
+        signal: libc::SIGTERM,
+        grace_s: record.policy.grace_s,
+        by: format!("{} (pid {})", crate::user::name(sender.uid), sender.pid),
+        reason: Some("SIGTERM sent to the supervisor".into()),
+        at: clock::rfc3339(&clock::now()),
+    })
+}
+
+/// What is to be said of a run that was watched to its end.
+pub(super) fn ended(job: &Job<'_>, reaping: &Reaping, stopping: Option<Stopping>, left_running: usize) -> Run {
+    let end = End::from_wait(reaping.status.unwrap_or_default());
+    let oom_kills = machine_oom_kills().zip(reaping.oom_kills_before).map(|(now, before)| now.saturating_sub(before));
+    let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
+    let wall = clock::monotonic().saturating_sub(job.kept.cycle.began);
+    let usage = Usage {
+        wall_s: (wall.as_secs_f64() * 1000.0).round() / 1000.0,
+        user_s: seconds(reaping.user_us),
+        sys_s: seconds(reaping.sys_us),
+        max_rss_bytes: reaping.max_rss_bytes,
+    };
+    let policy = &job.kept.record.policy;
+    let outcome = match (stopping.as_ref().map(|stopping| stopping.why), end) {
+        (Some(Why::Cancel), _) => Outcome::Cancelled,
+        (Some(Why::Limit), _) => Outcome::TimedOut,
+        (Some(Why::Silence), _) => Outcome::Stuck,
+        (None, End::Code { code: 0 }) => Outcome::Succeeded,
+        (None, End::Code { code: NOT_NOW }) => Outcome::NotNow,
+        (None, _) => Outcome::Failed,
+    };
+    let span = |s: Option<f64>| clock::brief(policy::span(s.unwrap_or_default()));
+    let reason = match outcome {
+        Outcome::Cancelled => stopping.as_ref().and_then(|stopping| stopping.request.as_ref()).map(by),
+        Outcome::TimedOut => Some(format!("timed out after {}", span(policy.timeout_s))),
+        Outcome::Stuck => Some(format!("stuck: silent and idle for {}", span(policy.watchdog.map(|dog| dog.after_s)))),
+        _ => killed(end, oom_kills),
+    };
+    let evidence = Evidence {
+        from: Some("wait".into()),
+        oom_kills_machine: oom_kills.filter(|n| *n > 0),
+        cancel: stopping.and_then(|stopping| stopping.request),
+        ..Evidence::default()
+    };
+    Run { outcome, end: Some(end), usage, reason, evidence, left_running, ran: true }
+}
+
+/// What follows this run.
+pub(super) fn judge(job: &mut Job<'_>, run: &Run) -> Next {
+    let record = &job.kept.record;
+    policy::judge(&record.policy, &mut job.kept.cycle, record.run, run.outcome, clock::monotonic())
+}
+
+/// Notes in the record how the run ended.
+fn note(job: &mut Job<'_>, run: Run, outlook: Option<&str>) -> String {
+    let ended = clock::rfc3339(&clock::now());
+    let record = &mut job.kept.record;
+    if run.ran {
+        record.usage = record.usage.plus(run.usage);
+        record.exit = run.end;
+        if let Some(last) = record.runs.last_mut() {
+            last.ended = Some(ended.clone());
+            last.exit = run.end;
+            last.reason.clone_from(&run.reason);
+            last.usage = run.usage;
+        }
+    }
+    record.reason = match (run.reason, outlook) {
+        (Some(reason), Some(outlook)) => Some(format!("{reason}; {outlook}")),
+        (reason, outlook) => reason.or_else(|| outlook.map(str::to_owned)),
+    };
+    let hooks = record.evidence.take().map(|before| before.hooks).unwrap_or_default();
+    record.evidence = Some(Evidence { hooks, ..run.evidence });
+    ended
+}
+
+/// Between two runs: empties the one before, says when the next one is, and tells who wants to hear of a failure.
+pub(super) fn pause(job: &mut Job<'_>, run: Run, at: Duration, why: &str, restart: bool) {
+    empty(job);
+    let (failed, stuck) = (run.outcome != Outcome::Succeeded && !restart, run.outcome == Outcome::Stuck);
+    note(job, run, Some(&format!("{why}: next run at {}", clock::at(at))));
+    let record = &mut job.kept.record;
+    record.state = State::Waiting;
+    (record.pid, record.pgid, record.sid, record.start_ticks) = (None, None, None, None);
+    // Should it fail, the next one that is written says it.
+    let _ = job.file.replace(record);
+    if tell(job, false, failed, stuck) {
+        let _ = job.file.replace(&job.kept.record);
+    }
+}
+
+/// The job is over: no run follows.
+pub(super) fn conclude(mut job: Job<'_>, run: Run, why: Option<String>) {
+    let (outcome, left_running) = (run.outcome, run.left_running);
+    let ended = note(&mut job, run, why.as_deref());
+    if let Some(evidence) = &mut job.kept.record.evidence {
+        evidence.left_running = evidence.from.is_some().then(|| u32::try_from(left_running).unwrap_or(u32::MAX));
+    }
+    close(job, outcome.state(), ended, outcome == Outcome::Stuck);
+}
+
+/// The job is over before it began: what it waited for can't come.
+pub(super) fn skip(mut job: Job<'_>, why: String) {
+    job.kept.record.reason = Some(why);
+    let ended = clock::rfc3339(&clock::now());
+    close(job, State::Skipped, ended, false);
+}
+
+/// Writes the verdict, tells who wants to hear of it, then removes the lock: a reader that finds the lock free finds the
+/// verdict.
+fn close(mut job: Job<'_>, state: State, ended: String, stuck: bool) {
+    job.kept.record.state = state;
+    job.kept.record.ended = Some(ended);
+    if !write(&mut job) {
+        return;
+    }
+    let failed = !matches!(state, State::Succeeded | State::Cancelled);
+    if tell(&mut job, true, failed, stuck) {
+        let _ = job.file.replace(&job.kept.record);
+    }
+    job.dir.note_ended(&job.kept.record.id);
+    let _ = job.kept.lock.remove(job.dir);
+}
+
+/// Writes the record; `false` when its directory is gone.
+fn write(job: &mut Job<'_>) -> bool {
     let mut tries = 0_u32;
-    while let Err(error) = job.file.replace(&job.record) {
+    while let Err(error) = job.file.replace(&job.kept.record) {
         if job.dir.is_gone() {
-            return;
+            return false;
         }
         tries += 1;
-        let evidence = job.record.evidence.get_or_insert_default();
+        let evidence = job.kept.record.evidence.get_or_insert_default();
         evidence.late = Some(format!("the verdict could not be written at first ({tries} tries): {error}"));
         let pause = FIRST_RETRY_MS.saturating_mul(1 << tries.min(10)).min(LAST_RETRY_MS);
         let _ = sys::readable(&[job.signals.as_fd()], pause);
         job.signals.drain();
     }
-    job.dir.note_ended(&job.record.id);
-    let _ = job.lock.remove(job.dir);
+    true
 }
 
-fn fill_in(job: &mut Job<'_>, reaping: &Reaping, ending: Ending) {
-    let end = End::from_wait(reaping.status.unwrap_or_default());
-    let oom_kills = machine_oom_kills().zip(reaping.oom_kills_before).map(|(now, before)| now.saturating_sub(before));
-    let ended = clock::rfc3339(&clock::now());
-    let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
-    let usage = Usage {
-        wall_s: (job.began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-        user_s: seconds(reaping.user_us),
-        sys_s: seconds(reaping.sys_us),
-        max_rss_bytes: reaping.max_rss_bytes,
-    };
-    let record = &mut job.record;
-    record.state = match (&ending.cancelled, end) {
-        (Some(_), _) => State::Cancelled,
-        (None, End::Code { code: 0 }) => State::Succeeded,
-        (None, _) => State::Failed,
-    };
-    record.reason = reason(end, ending.cancelled.as_ref(), oom_kills);
-    record.ended = Some(ended.clone());
-    record.exit = Some(end);
-    record.usage = usage;
-    if let Some(run) = record.runs.last_mut() {
-        run.ended = Some(ended);
-        run.exit = Some(end);
-        run.reason.clone_from(&record.reason);
-        run.usage = usage;
-    }
-    record.evidence = Some(Evidence {
-        from: Some("wait".into()),
-        oom_kills_machine: oom_kills.filter(|n| *n > 0),
-        left_running: u32::try_from(ending.left_running).ok(),
-        cancel: ending.cancelled,
-        ..Evidence::default()
-    });
+/// Runs the commands that are to hear of this; says whether the record has anything new to say.
+fn tell(job: &mut Job<'_>, over: bool, failed: bool, stuck: bool) -> bool {
+    let policy = &job.kept.record.policy;
+    let asked =
+        [("--on-stuck", &policy.on_stuck, stuck), ("--on-fail", &policy.on_fail, failed), ("--on-end", &policy.on_end, over)];
+    let due = asked.into_iter().filter_map(|(option, command, due)| Some((option, command.clone().filter(|_| due)?)));
+    let said: Vec<String> = due.collect::<Vec<_>>().iter().map(|(option, command)| hooks::run(job, option, command)).collect();
+    let new = !said.is_empty();
+    job.kept.record.evidence.get_or_insert_default().hooks.extend(said);
+    new
 }
 
 /// One line for people; nothing where a plain success or exit code says it all.
-fn reason(end: End, cancelled: Option<&CancelRequest>, oom_kills: Option<u64>) -> Option<String> {
-    if let Some(request) = cancelled {
-        let why = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        return Some(format!("cancelled by {}{why}", request.by));
-    }
+fn killed(end: End, oom_kills: Option<u64>) -> Option<String> {
     match (end, oom_kills) {
         (End::Signal { signal: libc::SIGKILL, .. }, Some(1..)) => {
             Some("killed by SIGKILL; the kernel killed something for memory meanwhile, perhaps this".into())
@@ -87,6 +215,11 @@ fn reason(end: End, cancelled: Option<&CancelRequest>, oom_kills: Option<u64>) -
         (End::Signal { .. }, _) => Some(format!("killed by {end}")),
         (End::Code { .. }, _) => None,
     }
+}
+
+fn by(request: &CancelRequest) -> String {
+    let why = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("cancelled by {}{why}", request.by)
 }
 
 /// How often the kernel has killed a process for memory since boot, anywhere on this machine.

@@ -1,50 +1,17 @@
-//! While the command runs: reap what ends, hear who wants it stopped.
+//! While the command runs: reap what ends, hear who wants it stopped, keep its limits.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::signals::{Sender, Signals};
-use super::verdict::{Ending, machine_oom_kills, write};
+use super::Job;
+use super::signals::Sender;
+use super::verdict::{Run, asked, ended, machine_oom_kills};
+use super::watchdog::Watchdog;
 use crate::clock;
-use crate::process::{Family, Identity, Stopped, stop};
-use crate::record::{CancelRequest, Evidence, Record};
-use crate::state_dir::{Lock, RecordFile, StateDir};
+use crate::policy::{Action, Event, NEVER, Phase, Why, span, step};
+use crate::process::{Family, Handle, Identity, Stopped, stop};
+use crate::record::{CancelRequest, Evidence};
 use crate::sys::{self, Reaped};
-
-const LISTEN_RETRY_MS: i32 = 100;
-/// A century: later than that is never, and `Instant` can hold it.
-const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 86_400);
-
-/// A job whose command runs.
-#[derive(Debug)]
-pub(super) struct Job<'a> {
-    pub(super) dir: &'a StateDir,
-    pub(super) record: Record,
-    pub(super) file: RecordFile<'a>,
-    pub(super) lock: Lock,
-    pub(super) signals: Signals,
-    pub(super) command: Identity,
-    pub(super) began: Instant,
-}
-
-impl<'a> Job<'a> {
-    pub(super) fn new(dir: &'a StateDir, record: Record, lock: Lock) -> Self {
-        let signals = listen();
-        let file = RecordFile::with_room(dir, &record);
-        let command = record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
-        Self { dir, record, file, lock, signals, command, began: Instant::now() }
-    }
-}
-
-/// The job has no other supervisor: a kernel short of memory for this is asked until it has some.
-fn listen() -> Signals {
-    loop {
-        if let Ok(signals) = Signals::new() {
-            return signals;
-        }
-        let _ = sys::readable(&[], LISTEN_RETRY_MS);
-    }
-}
 
 /// What the reaped processes used so far, and how the command ended once it has.
 #[derive(Debug, Default)]
@@ -84,73 +51,140 @@ impl Reaping {
     }
 }
 
-/// Watches the job to its end and writes the verdict.
-pub(super) fn watch(mut job: Job<'_>) {
+/// Why a run is being stopped.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    pub(super) why: Why,
+    /// Who asked for the job's end, where somebody did.
+    pub(super) request: Option<CancelRequest>,
+}
+
+/// The moments at which a run is to hear of its limit.
+struct Limits {
+    warn: Option<Duration>,
+    limit: Option<Duration>,
+}
+
+impl Limits {
+    fn of(job: &Job<'_>) -> Self {
+        let policy = &job.kept.record.policy;
+        let limit = policy.timeout_s.map(|limit| job.kept.cycle.began + span(limit));
+        let warn = limit.zip(policy.warn).map(|(limit, warn)| limit.saturating_sub(span(warn.before_s)));
+        Self { warn, limit }
+    }
+
+    /// The event whose moment has come; each comes once.
+    fn due(&mut self, now: Duration) -> Option<Event> {
+        let passed = |moment: &mut Option<Duration>| moment.take_if(|at| *at <= now).is_some();
+        if passed(&mut self.warn) {
+            return Some(Event::Warn);
+        }
+        passed(&mut self.limit).then_some(Event::Limit)
+    }
+
+    fn next(&self) -> Option<Duration> {
+        self.warn.or(self.limit)
+    }
+}
+
+/// Watches a run to its end.
+pub(super) fn watch(job: &mut Job<'_>) -> Run {
+    let command = job.kept.record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
     let mut reaping = Reaping { oom_kills_before: machine_oom_kills(), ..Reaping::default() };
-    let mut stopping: Option<CancelRequest> = None;
+    let mut stopping: Option<Stopping> = None;
+    let mut limits = Limits::of(job);
+    let mut dog = job.kept.record.policy.watchdog.map(|policy| Watchdog::new(policy, clock::monotonic()));
     let mut fresh = true;
-    let family = Family { key: job.record.key.clone(), supervisor: Some(sys::pid()), known: vec![job.command] };
+    let family = Family { key: job.kept.record.key.clone(), supervisor: Some(sys::pid()), known: vec![command] };
     loop {
         // What has ended is seen before what is asked: a job is cancelled only where the request came first.
-        reaping.go_on(job.command.pid);
+        reaping.go_on(command.pid);
         if reaping.status.is_some() && (stopping.is_none() || family.members().is_empty()) {
             let left_running = if reaping.alone { 0 } else { family.members().len() };
-            return write(job, &reaping, Ending { cancelled: stopping, left_running });
+            return ended(job, &reaping, stopping, left_running);
         }
         if std::mem::take(&mut fresh) {
             sys::give_back_code();
         }
-        if sys::readable(&[job.signals.as_fd()], -1).is_err() {
+        let alarms = stopping.is_none();
+        let moments = [limits.next(), dog.as_ref().map(Watchdog::next)].into_iter().flatten().filter(|_| alarms).min();
+        let pause = moments.map_or(-1, |at| sys::poll_ms(at.saturating_sub(clock::monotonic())));
+        if sys::readable(&[job.signals.as_fd()], pause).is_err() {
             continue;
         }
-        if let Some(sender) = job.signals.drain() {
-            reaping.go_on(job.command.pid);
-            if reaping.status.is_some() && stopping.is_none() {
-                continue;
+        let sender = job.signals.drain();
+        reaping.go_on(command.pid);
+        if reaping.status.is_some() && stopping.is_none() {
+            continue;
+        }
+        let phase = if stopping.is_some() { Phase::Stopping } else { Phase::Running };
+        let now = clock::monotonic();
+        let event = match sender {
+            Some(_) => Some(Event::Cancel),
+            None => limits.due(now).or_else(|| dog.as_mut()?.bark(job, &family, &reaping, now).then_some(Event::Silence)),
+        };
+        match event.map(|event| step(phase, event)) {
+            Some(Action::Stop(why)) => {
+                let request = stop_all(job, &family, sender).or(stopping.and_then(|before| before.request));
+                stopping = Some(Stopping { why: if request.is_some() { Why::Cancel } else { why }, request });
             }
-            stopping = Some(stop_all(&mut job, &family, sender));
+            Some(Action::Warn) => warn(job, command),
+            _ => {}
         }
     }
 }
 
-/// Stops everything of the job as asked. Who survives is noted in the record, and the job goes on being watched.
-fn stop_all(job: &mut Job<'_>, family: &Family, sender: Sender) -> CancelRequest {
+/// Sends the warning signal to the command itself: its children may know nothing of it.
+fn warn(job: &Job<'_>, command: Identity) {
+    if let (Some(warn), Ok(Some(handle))) = (job.kept.record.policy.warn, Handle::open(command)) {
+        let _ = handle.signal(warn.signal);
+    }
+}
+
+/// Stops everything of the run, as its policy has it or as somebody asked. Who survives is noted in the record, and the
+/// job goes on being watched.
+fn stop_all(job: &mut Job<'_>, family: &Family, sender: Option<Sender>) -> Option<CancelRequest> {
     let began = Instant::now();
-    let mut request = asked(job, sender);
-    let signal = request.signal;
+    let mut request = sender.map(|sender| asked(job, sender));
+    let signal = request.as_ref().map_or(libc::SIGTERM, |request| request.signal);
     let mut deadline = || {
         if let Some(sender) = job.signals.drain() {
             // Asked again, perhaps with less patience.
-            request = asked(job, sender);
+            request = Some(asked(job, sender));
         }
-        let grace = if request.signal == libc::SIGKILL { 0.0 } else { request.grace_s };
-        began + Duration::try_from_secs_f64(grace).unwrap_or_default().min(LONGEST_GRACE)
+        let grace = match &request {
+            Some(request) if request.signal == libc::SIGKILL => 0.0,
+            Some(request) => request.grace_s,
+            None => job.kept.record.policy.grace_s,
+        };
+        began + span(grace).min(NEVER)
     };
     let done = stop(&|| family.members(), signal, Some(job.signals.as_fd()), &mut deadline);
     if let Ok(done) = done {
-        note_survivors(job, &done, &request);
+        note_survivors(job, &done, request.as_ref());
     }
     request
 }
 
-/// What `cancel.json` says, or, from somebody who only sent SIGTERM, the job's own policy.
-fn asked(job: &Job<'_>, sender: Sender) -> CancelRequest {
-    job.dir.cancel_request(&job.record.id).unwrap_or_else(|| CancelRequest {
-        signal: libc::SIGTERM,
-        grace_s: job.record.policy.grace_s,
-        by: format!("{} (pid {})", crate::user::name(sender.uid), sender.pid),
-        reason: Some("SIGTERM sent to the supervisor".into()),
-        at: clock::rfc3339(&clock::now()),
-    })
-}
-
-fn note_survivors(job: &mut Job<'_>, done: &Stopped, request: &CancelRequest) {
+fn note_survivors(job: &mut Job<'_>, done: &Stopped, request: Option<&CancelRequest>) {
     if done.survivors.is_empty() {
         return;
     }
     let named: Vec<String> = done.survivors.iter().map(|s| format!("pid {} ({}): {}", s.identity.pid, s.comm, s.why)).collect();
-    job.record.reason = Some(format!("could not be stopped: {}", named.join("; ")));
-    job.record.evidence = Some(Evidence { survivors: named, cancel: Some(request.clone()), ..Evidence::default() });
+    let record = &mut job.kept.record;
+    record.reason = Some(format!("could not be stopped: {}", named.join("; ")));
+    record.evidence = Some(Evidence { survivors: named, cancel: request.cloned(), ..Evidence::default() });
     // Should it fail, bgcancel finds them by itself.
-    let _ = job.file.replace(&job.record);
+    let _ = job.file.replace(record);
+}
+
+/// Empties what a run has left behind, before another one begins or its place is given away.
+pub(super) fn empty(job: &mut Job<'_>) {
+    let family = Family { key: job.kept.record.key.clone(), supervisor: Some(sys::pid()), known: Vec::new() };
+    if !family.members().is_empty() {
+        let until = Instant::now() + span(job.kept.record.policy.grace_s);
+        if let Ok(done) = stop(&|| family.members(), libc::SIGTERM, None, &mut || until) {
+            note_survivors(job, &done, None);
+        }
+    }
 }

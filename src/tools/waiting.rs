@@ -15,7 +15,7 @@ use crate::entry::Out;
 use crate::exit::{Exit, Failure};
 use crate::process::{Handle, Here};
 use crate::record::State;
-use crate::state_dir::{Observed, Place, StateDir, observe};
+use crate::state_dir::{Observed, StateDir, observe};
 use crate::sys;
 use crate::text::shown;
 
@@ -123,14 +123,9 @@ impl Wait<'_> {
 /// Whose end is the job's: its supervisor's, or its process's where it has none. `None` when that is gone already.
 fn end_of(job: &Observed) -> anyhow::Result<Option<Handle>> {
     let record = &job.record;
-    let whom = match (job.place, job.supervised) {
-        (Place::Here, true) => record.supervisor.map(|supervisor| supervisor.identity),
-        (Place::Here, false) => record.process(),
-        _ => None,
-    };
     let elsewhere =
         || format!("cannot wait for job '{}': {}", record.id, job.note.as_deref().unwrap_or("it runs in another place"));
-    let whom = whom.with_context(elsewhere)?;
+    let whom = job.lives_with().with_context(elsewhere)?;
     let opened = Handle::open(whom).with_context(|| format!("cannot wait for job '{}'", record.id));
     opened.map_err(|error| match error.downcast_ref::<io::Error>() {
         Some(_) => error,

@@ -1,5 +1,7 @@
 //! `bgrun [options] -- CMD [ARG…]`: start a command as a supervised background job.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -7,7 +9,6 @@ use std::io::Write;
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -21,7 +22,7 @@ use crate::entry::{Out, Tool, complain};
 use crate::exit::{Exit, Failure};
 use crate::launch::{LogPlace, OomScore, Spec, launch};
 use crate::process::Here;
-use crate::record::{CancelRequest, Record, base_name, check_name, line};
+use crate::record::{CancelRequest, Policy, Record, base_name, check_name, line};
 use crate::state_dir::{StateDir, observe};
 use crate::supervisor::supervise;
 use crate::text::{Text, shown};
@@ -63,9 +64,6 @@ pub struct Args {
     /// Exit 75 when a job of that name is live
     #[arg(long)]
     unique: bool,
-    /// From the polite signal of a cancel to SIGKILL
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = clock::duration)]
-    grace: Duration,
     /// Wait for the end and exit with the job's status
     #[arg(short, long)]
     wait: bool,
@@ -81,6 +79,8 @@ pub struct Args {
     /// Say what would be started and do nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    policy: policy::PolicyArgs,
     #[command(flatten)]
     dir: DirArgs,
     /// Put ID.log into this directory
@@ -114,12 +114,13 @@ fn io_class(text: &str) -> Result<(u8, u8), String> {
 }
 
 fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
-    let spec = spec(&args)?;
+    let mut spec = spec(&args)?;
     if args.dry_run {
         writeln!(out, "{}: {}", spec.name, crate::text::command_line(&words(&spec)))?;
         return Ok(Exit::Done);
     }
     let dir = args.dir.open_or_make(args.unsafe_lock)?;
+    spec.policy = args.policy.policy(&dir, spec.parent.as_deref())?;
     let waiting = args.wait || args.follow;
     // Blocked from here on, read while waiting: a Ctrl-C that comes early cancels the job as well.
     let interrupts = waiting.then(interrupts).transpose().context("cannot listen to signals")?;
@@ -152,7 +153,7 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         oom_score_adj: args.oom_score_adj.map_or(OomScore::AtLeast(OOM_SCORE_ADJ), OomScore::Exactly),
         unique: args.unique,
         unsafe_lock: args.unsafe_lock,
-        grace_s: args.grace.as_secs_f64(),
+        policy: Policy::default(),
         key: random_key()?,
         claims: claims(),
         parent: env::var("BG_JOB_ID").ok().filter(|id| crate::record::parse_id(id).is_some()),

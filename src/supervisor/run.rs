@@ -1,0 +1,51 @@
+//! A further run of a job that is accepted already, or its first after a wait.
+
+use std::path::Path;
+
+use super::Job;
+use super::handover::hand_over;
+use super::start::{broken, runs};
+use crate::clock;
+use crate::exit::{Exit, Failure};
+use crate::launch::{Gated, job_environment, reopen};
+use crate::text::shown;
+
+/// Starts it. The supervisor executes itself in between: what comes back is a run that couldn't be started, or, where
+/// that exec failed, one that was.
+pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
+    let Some(spec) = job.kept.spec.clone() else {
+        return Err(Failure::new(Exit::Broken, "cannot start it again: how is not known"));
+    };
+    let record = &mut job.kept.record;
+    let n = record.run + 1;
+    let started = clock::rfc3339(&clock::now());
+    let log_path: &Path = record.log.as_os_str().as_ref();
+    let line = format!("-- bgrun: run {n} of {} at {started} --", record.id);
+    let log = match n {
+        1 => reopen(log_path, None),
+        _ => reopen(log_path, Some(&line)),
+    };
+    let log = log.map_err(|error| broken(format!("cannot open the log '{}'", shown(log_path)), error))?;
+    let environment = || job_environment(std::env::vars_os(), &spec, &record.id, n, log_path);
+    let gated = Gated::new(&spec, &log, environment).map_err(|error| broken("cannot fork", error))?;
+    let identity = gated.identity;
+    runs(record, identity, started);
+    if let Err(error) = job.file.replace(&job.kept.record) {
+        gated.abandon();
+        return Err(broken("cannot write the record", error));
+    }
+    if job.dir.cancel_request(&job.kept.record.id).is_some() {
+        gated.abandon();
+        return Err(Failure::new(Exit::Broken, "it was cancelled before it began"));
+    }
+    let cycle = &mut job.kept.cycle;
+    cycle.began = clock::monotonic();
+    cycle.first.get_or_insert(cycle.began);
+    let report = gated.open().map_err(|error| broken("cannot open the gate", error))?;
+    if !spec.policy.repeats() {
+        job.kept.spec = None;
+        spec.claims.iter().for_each(|claim| drop(crate::sys::close_on_exec(*claim)));
+    }
+    let _ = hand_over(job.dir, &job.kept, Some(&report), None);
+    report.read(identity.pid).map_err(|refused| refused.failure(&job.kept.record.cmd))
+}

@@ -1,0 +1,126 @@
+//! Between two runs, and before the first: for a moment, for other jobs, for a place in a queue, in one poll(2).
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::Job;
+use super::verdict::asked;
+use crate::clock;
+use crate::policy::{Action, Event, Phase, span, step};
+use crate::process::{Handle, Here};
+use crate::record::{CancelRequest, State};
+use crate::state_dir::observe;
+use crate::sys;
+
+/// How the waiting ended.
+pub(super) enum Waited {
+    /// The run may start.
+    Due,
+    /// Somebody wants the job's end.
+    Cancelled(CancelRequest),
+    /// What it waits for can't come any more.
+    Unmet(String),
+}
+
+/// What stands between a job and its next run.
+enum Blocker {
+    /// A moment of the monotonic clock.
+    Until(Duration),
+    /// Another job's life.
+    Job(String, Handle),
+}
+
+/// Waits until `due`, or, before the first run, until everything is so that the policy asks for.
+pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
+    let phase = if due.is_some() { Phase::Waiting } else { Phase::Queued };
+    let accepted = clock::monotonic();
+    let here = Here::look();
+    loop {
+        if let Some(request) = cancelled(job)
+            && matches!(step(phase, Event::Cancel), Action::Conclude(_))
+        {
+            return Waited::Cancelled(request);
+        }
+        let blocker = match due {
+            Some(at) => Ok((at > clock::monotonic()).then_some(Blocker::Until(at))),
+            None => first_blocker(job, accepted, &here),
+        };
+        match blocker {
+            Ok(None) => return Waited::Due,
+            Ok(Some(blocker)) => sleep(job, &blocker),
+            Err(why) => return Waited::Unmet(why),
+        }
+    }
+}
+
+/// A request that lies there, or a SIGTERM without one.
+fn cancelled(job: &Job<'_>) -> Option<CancelRequest> {
+    let sender = job.signals.drain();
+    // Whatever was left over from a run before is no longer of interest.
+    while sys::reap(-1).is_ok_and(|reaped| reaped.is_some()) {}
+    match sender {
+        Some(sender) => Some(asked(job, sender)),
+        None => job.dir.cancel_request(&job.kept.record.id),
+    }
+}
+
+fn sleep(job: &mut Job<'_>, blocker: &Blocker) {
+    let (fd, left): (Option<BorrowedFd<'_>>, _) = match blocker {
+        Blocker::Until(at) => (None, Some(at.saturating_sub(clock::monotonic()))),
+        Blocker::Job(id, handle) => {
+            note(job, format!("waits for job {id}"));
+            (Some(handle.as_fd()), None)
+        }
+    };
+    let fds: Vec<BorrowedFd<'_>> = std::iter::once(job.signals.as_fd()).chain(fd).collect();
+    let _ = sys::readable(&fds, left.map_or(-1, sys::poll_ms));
+}
+
+/// Says in the record what the job waits for; that it can't be said keeps nothing from happening.
+fn note(job: &mut Job<'_>, why: String) {
+    if job.kept.record.reason.as_ref() != Some(&why) {
+        job.kept.record.reason = Some(why);
+        let _ = job.file.replace(&job.kept.record);
+    }
+}
+
+/// The first of the things that a first run still waits for; none when it may start.
+fn first_blocker(job: &mut Job<'_>, accepted: Duration, here: &Here) -> Result<Option<Blocker>, String> {
+    let policy = &job.kept.record.policy;
+    let jobs = policy.after.iter().map(|id| (id, true)).chain(policy.after_any.iter().map(|id| (id, false)));
+    for (id, must_succeed) in jobs {
+        if let Some(blocker) = other_job(job, id, must_succeed, here)? {
+            return Ok(Some(blocker));
+        }
+    }
+    let until = accepted + span(policy.delay_s.unwrap_or_default());
+    if until > clock::monotonic() {
+        note(job, format!("starts at {}", clock::at(until)));
+        return Ok(Some(Blocker::Until(until)));
+    }
+    Ok(None)
+}
+
+/// Whether another job has ended as it must; its life, where it hasn't ended.
+fn other_job(job: &Job<'_>, id: &str, must_succeed: bool, here: &Here) -> Result<Option<Blocker>, String> {
+    loop {
+        let other = match observe(job.dir, id, here) {
+            Ok(Some(other)) => other,
+            Ok(None) => return Err(format!("job {id}, which it waited for, has no record any more")),
+            Err(why) => return Err(format!("job {id}, which it waited for, can't be looked at: {why}")),
+        };
+        if other.state.is_terminal() {
+            let met = !must_succeed || other.state == State::Succeeded;
+            return if met { Ok(None) } else { Err(format!("job {id}, which it waited for, ended {}", other.state)) };
+        }
+        let Some(whose) = other.lives_with() else {
+            return Err(format!("job {id}, which it waited for, is of another place: its end can't be seen here"));
+        };
+        match Handle::open(whose) {
+            Ok(Some(handle)) => return Ok(Some(Blocker::Job(id.to_owned(), handle))),
+            // It has ended since the look.
+            Ok(None) => {}
+            Err(error) => return Err(format!("job {id}, which it waited for, can't be watched: {error}")),
+        }
+    }
+}
