@@ -188,7 +188,7 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
 
 /// One unit for the parts of each name, every part of which came as a unit of its own.
 fn grouped(mut parts: Units) -> Units {
-    parts.sort_unstable_by(|a, b| b.key.cmp(&a.key).then_with(|| (&a.name, a.is_dir()).cmp(&(&b.name, b.is_dir()))));
+    parts.sort_unstable_by(|a, b| b.key.cmp(&a.key).then_with(|| (&b.name, b.is_dir()).cmp(&(&a.name, a.is_dir()))));
     parts.dedup_by(|part, unit| {
         let same = unit.name == part.name && unit.is_dir() == part.is_dir();
         if same {
