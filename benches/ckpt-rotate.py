@@ -110,13 +110,18 @@ def main():
         flat.mkdir()
         for n in range(10_000):
             (flat / f"model_{n}.pt").write_bytes(b"x")
-        plan, ls = [], []
-        for _ in range(max(RUNS, 9)):
-            plan.append(timed([TOOL, "--keep", "5", "--level", "off", "--dry-run", "--order", "number", "--min-age", "0", str(flat)]))
-            ls.append(timed(["ls", "-1t", str(flat)]))
-        ls_median = statistics.median(ls)
-        row("10,000 entries: ls -1t", ls_median, 1.0)
-        row("10,000 entries: plan", statistics.median(plan), statistics.median(plan) / ls_median)
+        lists = {
+            "ls -1t": ["ls", "-1t", str(flat)],
+            "plan": [TOOL, "--keep", "5", "--level", "off", "--dry-run", "--order", "number", "--min-age", "0", str(flat)],
+        }
+        used = {name: [] for name in lists}
+        for run in range(max(RUNS, 21)):
+            for name in sorted(lists, reverse=run % 2 == 1):
+                used[name].append(usage(lists[name]))
+        for what, field in (("wall", 0), ("processor", 2)):
+            medians = {name: statistics.median(times[field] for times in used[name]) for name in lists}
+            for name, median in medians.items():
+                row(f"10,000 entries, {what}: {name}", median, median / medians["ls -1t"])
 
         big = tmp / "big"
         big.mkdir()

@@ -65,7 +65,19 @@ impl<'de> Deserialize<'de> for Text {
 #[must_use]
 pub fn shown(text: impl AsRef<OsStr>) -> String {
     let mut out = String::new();
-    for chunk in text.as_ref().as_bytes().utf8_chunks() {
+    show(text.as_ref(), &mut out);
+    out
+}
+
+/// The same, added to a line.
+pub fn show(text: impl AsRef<OsStr>, out: &mut String) {
+    let bytes = text.as_ref().as_bytes();
+    // Nearly all that is shown is plain, and lists of it are long.
+    let plain = bytes.iter().fold(true, |plain, b| plain & matches!(b, b' '..=b'~'));
+    if let (true, Ok(plain)) = (plain, std::str::from_utf8(bytes)) {
+        return out.push_str(plain);
+    }
+    for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
                 '\n' => out.push_str("\\n"),
@@ -81,7 +93,6 @@ pub fn shown(text: impl AsRef<OsStr>) -> String {
             let _ = write!(out, "\\x{byte:02x}");
         }
     }
-    out
 }
 
 /// Line separators, and the marks of the Unicode bidirectional algorithm that can make a line read backwards.

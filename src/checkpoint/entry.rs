@@ -1,6 +1,7 @@
 //! What one entry of the directory is, by its name alone: part of a checkpoint, somebody's work in progress, ours, or
 //! none of our business.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 
 use glob::Pattern;
@@ -43,13 +44,13 @@ const BARE: [&str; 15] = [
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum Class<'a> {
     /// Made by this program.
     Own,
     /// Being written by somebody, or left by one who was killed.
     InFlight,
     /// A checkpoint, or a part of one.
-    Part(Part),
+    Part(Part<'a>),
     /// Goes with the checkpoint whose member has one of these names, if there is one.
     Beside(Vec<String>),
     /// Not ours.
@@ -58,9 +59,9 @@ pub enum Class {
 
 /// An entry that belongs to the checkpoint called `unit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct Part<'a> {
     /// The checkpoint's name: the entry's own, or what a group's members have in common.
-    pub unit: String,
+    pub unit: Cow<'a, str>,
     /// What orders it.
     pub parsed: Parsed,
 }
@@ -95,7 +96,7 @@ impl Patterns {
 
 /// Says what the entry is.
 #[must_use]
-pub fn classify(name: &OsStr, is_dir: bool, patterns: &Patterns) -> Class {
+pub fn classify<'a>(name: &'a OsStr, is_dir: bool, patterns: &Patterns) -> Class<'a> {
     let Some(name) = name.to_str() else { return Class::Other };
     if name.starts_with(OWN) {
         return Class::Own;
@@ -126,42 +127,42 @@ pub fn in_flight(name: &str) -> bool {
         || mkstemp
         || name.starts_with("tmp-checkpoint-")
         || name.starts_with(".nfs")
-        || name.contains(".orbax-checkpoint-tmp")
+        || cut_last(name, ".orbax-checkpoint-tmp").is_some()
 }
 
 /// Whether a file of this name holds weights or state, for which being empty is damage.
 #[must_use]
 pub fn holds_state(name: &str) -> bool {
     let extension = split(name).1;
-    let lower = extension.to_ascii_lowercase();
-    WEIGHTS.contains(&lower.as_str())
-        || ["distcp", "npy", "pkl", "pickle", "msgpack", "tar", "keras", "nemo", "index", "zip"].contains(&lower.as_str())
-        || name == ".metadata"
+    let others = ["distcp", "npy", "pkl", "pickle", "msgpack", "tar", "keras", "nemo", "index", "zip"];
+    WEIGHTS.iter().chain(&others).any(|known| known.eq_ignore_ascii_case(extension)) || name == ".metadata"
 }
 
 /// The name in front of its last dot, and the extension: a number after a dot is none.
 #[must_use]
 pub fn split(name: &str) -> (&str, &str) {
-    match name.rsplit_once('.') {
+    match cut_last(name, ".") {
         Some((stem, extension)) if !stem.is_empty() && extension.bytes().any(|b| b.is_ascii_alphabetic()) => (stem, extension),
         _ => (name, ""),
     }
 }
 
-fn part(name: &str, is_dir: bool, patterns: &Patterns) -> Option<Part> {
-    let (unit, grouped) = if is_dir { (name.to_owned(), false) } else { unit_of(name) };
+fn part<'a>(name: &'a str, is_dir: bool, patterns: &Patterns) -> Option<Part<'a>> {
+    let (unit, grouped) = if is_dir { (name.into(), false) } else { unit_of(name) };
     let (stem, extension) = split(&unit);
-    let extension = extension.to_ascii_lowercase();
+    let extension = lower(extension);
     if patterns.any() {
         let declared = patterns.declare(&unit) || patterns.declare(name);
-        if !declared || (BESIDE.contains(&extension.as_str()) && !patterns.declare(name)) {
+        if !declared || (BESIDE.contains(&&*extension) && !patterns.declare(name)) {
             return None;
         }
-        let stem = if WEIGHTS.contains(&extension.as_str()) { stem } else { &unit };
-        return Some(finished(&unit, parse(stem, true)?, &extension));
+        let stem = if WEIGHTS.contains(&&*extension) { stem } else { &unit };
+        let parsed = finished(parse(stem, true)?, &extension);
+        return Some(Part { unit, parsed });
     }
-    let weights = WEIGHTS.contains(&extension.as_str());
-    let stem = if weights || CONTAINERS.contains(&extension.as_str()) { stem } else { &unit };
+    let weights = WEIGHTS.contains(&&*extension);
+    let container = CONTAINERS.contains(&&*extension);
+    let stem = if weights || container { stem } else { &unit };
     let parsed = parse(stem, false)?;
     let free = stem.starts_with("ckpt_") || stem.starts_with("ckpt-");
     let plain = extension.is_empty() || weights;
@@ -169,50 +170,74 @@ fn part(name: &str, is_dir: bool, patterns: &Patterns) -> Option<Part> {
     let recognised = if is_dir {
         (free && parsed.ordered) || known || (extension == "ckpt" && parsed.ordered)
     } else {
-        known || parsed.ordered && (weights || grouped || free && (plain || CONTAINERS.contains(&extension.as_str())))
+        known || parsed.ordered && (weights || grouped || free && (plain || container))
     };
-    recognised.then(|| finished(&unit, parsed, &extension))
+    if !recognised {
+        return None;
+    }
+    let parsed = finished(parsed, &extension);
+    Some(Part { unit, parsed })
 }
 
-fn finished(unit: &str, mut parsed: Parsed, extension: &str) -> Part {
+fn finished(mut parsed: Parsed, extension: &str) -> Parsed {
     if !parsed.series.ends_with(extension) {
-        parsed.series = format!("{}.{extension}", parsed.series);
+        parsed.series.push('.');
+        parsed.series.push_str(extension);
     }
-    Part { unit: unit.to_owned(), parsed }
+    parsed
+}
+
+fn lower(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|b| b.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
+}
+
+/// As `rsplit_once`, whose preparations take longer than these names are worth.
+fn cut_last<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
+    let mut end = text.len();
+    loop {
+        end = text.as_bytes()[..end].iter().rposition(|b| *b == mark.as_bytes()[0])?;
+        if let Some(rest) = text[end..].strip_prefix(mark) {
+            return Some((&text[..end], rest));
+        }
+    }
 }
 
 /// The unit that a file belongs to, and whether the name says that it is one of several.
-fn unit_of(name: &str) -> (String, bool) {
-    if let Some((prefix, rest)) = name.rsplit_once(".data-")
+fn unit_of(name: &str) -> (Cow<'_, str>, bool) {
+    if let Some(whole) = name.strip_suffix(".index.json") {
+        return (whole.into(), WEIGHTS.contains(&split(whole).1));
+    }
+    // All other groups count their members behind one.
+    if !name.contains('-') {
+        return (name.into(), false);
+    }
+    if let Some((prefix, rest)) = cut_last(name, ".data-")
         && numbered_of(rest).is_some()
     {
-        return (prefix.to_owned(), true);
+        return (prefix.into(), true);
     }
     if let Some(prefix) = name.strip_suffix(".index").or_else(|| name.strip_suffix(".meta"))
-        && prefix.rsplit_once("ckpt-").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+        && cut_last(prefix, "ckpt-").is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     {
-        return (prefix.to_owned(), true);
-    }
-    if let Some(whole) = name.strip_suffix(".index.json") {
-        return (whole.to_owned(), WEIGHTS.contains(&split(whole).1));
+        return (prefix.into(), true);
     }
     let (stem, extension) = split(name);
     if let Some((at, _)) = shard(stem) {
-        return (format!("{}.{extension}", &stem[..at]), true);
+        return (format!("{}.{extension}", &stem[..at]).into(), true);
     }
-    if let Some((prefix, rank)) = stem.rsplit_once("-rank")
+    if let Some((prefix, rank)) = cut_last(stem, "-rank")
         && !rank.is_empty()
         && rank.bytes().all(|b| b.is_ascii_digit())
     {
-        return (format!("{prefix}.{extension}"), true);
+        return (format!("{prefix}.{extension}").into(), true);
     }
-    (name.to_owned(), false)
+    (name.into(), false)
 }
 
 /// Where `-00001-of-00005` begins at the end of a stem, and its two numbers.
 #[must_use]
 pub fn shard(stem: &str) -> Option<(usize, (u32, u32))> {
-    let (front, _) = stem.rsplit_once("-of-")?;
+    let (front, _) = cut_last(stem, "-of-")?;
     let (prefix, _) = front.rsplit_once('-')?;
     Some((prefix.len(), numbered_of(&stem[prefix.len() + 1..])?))
 }
@@ -225,7 +250,7 @@ pub fn numbered_of(text: &str) -> Option<(u32, u32)> {
     if five(number) && five(total) { Some((number.parse().ok()?, total.parse().ok()?)) } else { None }
 }
 
-fn beside(name: &str) -> Class {
+fn beside(name: &str) -> Class<'static> {
     let (stem, _) = split(name);
     Class::Beside(vec![stem.to_owned()])
 }
@@ -236,7 +261,7 @@ mod tests {
 
     fn unit(name: &str, is_dir: bool) -> Option<String> {
         match classify(OsStr::new(name), is_dir, &Patterns::default()) {
-            Class::Part(part) => Some(part.unit),
+            Class::Part(part) => Some(part.unit.into_owned()),
             _ => None,
         }
     }
@@ -323,7 +348,7 @@ mod tests {
     #[test]
     fn a_pattern_declares_and_narrows() {
         let patterns = Patterns::new(&["w*.dat".to_owned()]).unwrap();
-        let class = |name: &str| classify(OsStr::new(name), false, &patterns);
+        let class = |name: &'static str| classify(OsStr::new(name), false, &patterns);
         assert!(matches!(class("w12.dat"), Class::Part(part) if part.parsed.key.last == Some(12)));
         assert_eq!(class("model_100.pt"), Class::Other);
         assert!(Patterns::new(&["[".to_owned()]).is_err() && Patterns::new(&[String::new()]).is_err());

@@ -124,7 +124,7 @@ impl Found {
         if let Some(node) = tree.files.iter().find(|node| node.path == state) {
             self.is("Hugging Face");
             let state = huggingface::state(dir.open(&node.path, OFlag::O_RDONLY)?)?;
-            let step = unit.name.starts_with("checkpoint-").then_some(unit.step).flatten();
+            let step = unit.name.starts_with("checkpoint-").then(|| unit.key.step()).flatten();
             huggingface::check(tree, &state, step, &mut self.notes)?;
         }
         if index::check(dir, tree, &mut self.notes)? {

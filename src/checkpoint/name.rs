@@ -57,13 +57,21 @@ const METRICS: [&str; 26] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Named numbers (`step`, `epoch`, …), the most telling label first.
-    pub named: Vec<u64>,
+    pub named: Box<[u64]>,
     /// A time in the name, as the digits `YYYYmmddHHMMSS`.
     pub stamp: Option<u64>,
     /// The last integer, where the name has neither of the others.
     pub last: Option<u64>,
     /// `-v1` or `_2` at the end: the same place in the series, saved again.
     pub version: u64,
+}
+
+impl Key {
+    /// The number that `--keep-every` counts.
+    #[must_use]
+    pub fn step(&self) -> Option<u64> {
+        self.named.first().copied().or(self.last)
+    }
 }
 
 /// A name read in full.
@@ -73,11 +81,12 @@ pub struct Parsed {
     pub series: String,
     /// Its place in the series.
     pub key: Key,
-    /// The number that `--keep-every` counts.
-    pub step: Option<u64>,
     /// Whether anything orders it at all.
     pub ordered: bool,
 }
+
+/// A series takes its checkpoints' extension on.
+const ROOM_FOR_EXTENSION: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
@@ -95,7 +104,7 @@ enum Cut {
 #[must_use]
 pub fn parse(stem: &str, loose: bool) -> Option<Parsed> {
     let bytes = stem.as_bytes();
-    let mut cuts: Vec<(Range<usize>, Cut)> = Vec::new();
+    let mut cuts: Vec<(Range<usize>, Cut)> = Vec::with_capacity(4);
     if let Some(range) = stamp(bytes) {
         cuts.push((range, Cut::Stamp));
     }
@@ -108,9 +117,9 @@ pub fn parse(stem: &str, loose: bool) -> Option<Parsed> {
         let decimal = decimal_around(bytes, &run);
         let label = label_before(bytes, decimal.as_ref().map_or(run.start, |range| range.start));
         match (decimal, label) {
-            (Some(range), Some(label)) if METRICS.contains(&label.as_str()) => cuts.push((range, Cut::Metric)),
+            (Some(range), Some(label)) if place(&METRICS, label).is_some() => cuts.push((range, Cut::Metric)),
             (None, Some(label)) if !letter_at(bytes, run.end) => {
-                if let Some(rank) = LABELS.iter().position(|known| *known == label) {
+                if let Some(rank) = place(&LABELS, label) {
                     cuts.push((run, Cut::Named(rank)));
                 }
             }
@@ -122,9 +131,8 @@ pub fn parse(stem: &str, loose: bool) -> Option<Parsed> {
         cuts.push((range, Cut::Version));
     }
     if !named && stamped.is_none() {
-        let mut runs =
-            digit_runs(bytes).into_iter().filter(|run| !taken(&cuts, run.start) && decimal_around(bytes, run).is_none());
-        if let Some(run) = runs.rfind(|run| loose || stands_alone(bytes, run)) {
+        let runs = digit_runs(bytes).filter(|run| !taken(&cuts, run.start) && decimal_around(bytes, run).is_none());
+        if let Some(run) = runs.filter(|run| loose || stands_alone(bytes, run)).last() {
             cuts.push((run, Cut::Last));
         }
     }
@@ -133,7 +141,7 @@ pub fn parse(stem: &str, loose: bool) -> Option<Parsed> {
 }
 
 fn assemble(stem: &str, cuts: &[(Range<usize>, Cut)]) -> Option<Parsed> {
-    let mut series = String::new();
+    let mut series = String::with_capacity(stem.len() + ROOM_FOR_EXTENSION);
     let mut key = Key::default();
     let mut named: Vec<(usize, u64)> = Vec::new();
     let mut from = 0;
@@ -161,9 +169,8 @@ fn assemble(stem: &str, cuts: &[(Range<usize>, Cut)]) -> Option<Parsed> {
     series.push_str(&stem[from..]);
     named.sort_by_key(|(rank, _)| *rank);
     key.named = named.into_iter().map(|(_, number)| number).collect();
-    let counted = key.named.first().copied().or(key.last);
-    let ordered = counted.is_some() || key.stamp.is_some();
-    Some(Parsed { series, key, step: counted, ordered })
+    let ordered = key.step().is_some() || key.stamp.is_some();
+    Some(Parsed { series, key, ordered })
 }
 
 /// The number that the digits of `text` make, whatever stands between them.
@@ -181,17 +188,13 @@ const fn whole_stamp(digits: u64) -> u64 {
     }
 }
 
-fn digit_runs(bytes: &[u8]) -> Vec<Range<usize>> {
-    let mut runs = Vec::new();
+fn digit_runs(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
-    while at < bytes.len() {
-        let end = at + bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-        if end > at {
-            runs.push(at..end);
-        }
-        at = end.max(at + 1);
-    }
-    runs
+    std::iter::from_fn(move || {
+        let start = at + bytes[at..].iter().position(u8::is_ascii_digit)?;
+        at = start + bytes[start..].iter().take_while(|b| b.is_ascii_digit()).count();
+        Some(start..at)
+    })
 }
 
 /// The whole `3.14` that a run of digits belongs to.
@@ -208,15 +211,19 @@ fn decimal_around(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
     None
 }
 
-/// The letters before `at`, one separator between, in lower case.
-fn label_before(bytes: &[u8], at: usize) -> Option<String> {
+/// Where a label stands in a list, in whatever case it is written.
+fn place(known: &[&str], label: &[u8]) -> Option<usize> {
+    known.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(label))
+}
+
+/// The letters before `at`, one separator between.
+fn label_before(bytes: &[u8], at: usize) -> Option<&[u8]> {
     if at == 0 {
         return None;
     }
     let end = if at > 0 && matches!(bytes[at - 1], b'=' | b'-' | b'_') { at - 1 } else { at };
     let letters = bytes[..end].iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
-    let label = std::str::from_utf8(&bytes[end - letters..end]).ok()?;
-    (letters > 0).then(|| label.to_ascii_lowercase())
+    (letters > 0).then(|| &bytes[end - letters..end])
 }
 
 fn letter_at(bytes: &[u8], at: usize) -> bool {
@@ -258,9 +265,10 @@ fn stamp(bytes: &[u8]) -> Option<Range<usize>> {
         "Y-M-D",
         "YMD",
     ];
-    let counted = |at: usize| label_before(bytes, at).is_some_and(|label| LABELS.contains(&label.as_str()));
-    let begins = |at: &usize| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[at - 1].is_ascii_digit());
-    (0..bytes.len()).filter(|at| begins(at) && !counted(*at)).find_map(|at| {
+    let counted = |at: usize| label_before(bytes, at).is_some_and(|label| place(&LABELS, label).is_some());
+    // Every form begins with a year, which few numbers are.
+    let begins = |at: &usize| form_length(&bytes[*at..], "Y").is_some() && !counted(*at);
+    digit_runs(bytes).map(|run| run.start).filter(begins).find_map(|at| {
         FORMS.iter().find_map(|form| {
             let end = at + form_length(&bytes[at..], form)?;
             let digit_follows = bytes.get(end).is_some_and(u8::is_ascii_digit);
@@ -288,8 +296,8 @@ fn form_length(bytes: &[u8], form: &str) -> Option<usize> {
             }
         };
         let text = bytes.get(at..at + width)?;
-        let number: u32 = text.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(text).ok()?.parse().ok())??;
-        if !(low..=high).contains(&number) {
+        let number = text.iter().fold(0, |number, digit| number * 10 + u32::from(digit.wrapping_sub(b'0')));
+        if !text.iter().all(u8::is_ascii_digit) || !(low..=high).contains(&number) {
             return None;
         }
         at += width;

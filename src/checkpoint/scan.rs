@@ -1,9 +1,10 @@
 //! One pass over the directory: its checkpoints, and everything else by what it is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use nix::dir::{Dir as Listing, Type};
 use nix::fcntl::OFlag;
@@ -78,12 +79,10 @@ impl From<FileStat> for Stat {
 pub struct Unit {
     /// What it is called: the entry's name, or what the members of a group have in common.
     pub name: String,
-    /// The series it belongs to.
-    pub series: String,
+    /// The series it belongs to; its checkpoints share the text.
+    pub series: Rc<str>,
     /// Its place in the series.
     pub key: Key,
-    /// The number that `--keep-every` counts.
-    pub step: Option<u64>,
     /// Its entries, what a reader opens first standing first.
     pub members: Vec<Member>,
     /// A file beside it says that it isn't finished.
@@ -100,11 +99,14 @@ impl Unit {
     }
 }
 
+/// Checkpoints, boxed: ten thousand of them are sorted and handed on, and they are large to move.
+pub type Units = Vec<Box<Unit>>;
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Its checkpoints, in no order.
-    pub units: Vec<Unit>,
+    /// Its checkpoints: series by series, and the newest by number first.
+    pub units: Units,
     /// Symbolic links: they point at what must stay.
     pub links: Vec<OsString>,
     /// Small files by whose name one may point at a checkpoint.
@@ -123,7 +125,7 @@ pub struct Scan {
 /// When it can't be listed; an entry that goes meanwhile is passed over.
 pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
     let mut found = Scan::default();
-    let mut by_name: HashMap<(String, bool), usize> = HashMap::new();
+    let mut series: BTreeMap<Rc<str>, Units> = BTreeMap::new();
     let mut beside: Vec<(String, Vec<String>)> = Vec::new();
     for entry in entries(dir)? {
         let (name, kind) = entry?;
@@ -154,24 +156,23 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
                 found.others.push(name);
             }
             Class::Part(part) => {
-                let (Some(text), Some(stat)) = (name.to_str(), present(dir, &name)?) else { continue };
-                let member = Member { name: text.to_owned(), stat };
-                let at = *by_name.entry((part.unit.clone(), is_dir)).or_insert_with(|| {
-                    found.units.push(Unit {
-                        name: part.unit,
-                        series: part.parsed.series,
-                        key: part.parsed.key,
-                        step: part.parsed.step,
-                        members: Vec::new(),
-                        unfinished: false,
-                        pinned_beside: false,
-                    });
-                    found.units.len() - 1
-                });
-                found.units[at].members.push(member);
+                let Some(stat) = present(dir, &name)? else { continue };
+                let of = part.parsed.series.as_str();
+                let of = series.get_key_value(of).map_or_else(|| Rc::from(of), |(of, _)| Rc::clone(of));
+                let (unit, key) = (part.unit.into_owned(), part.parsed.key);
+                let Ok(name) = name.into_string() else { continue };
+                series.entry(Rc::clone(&of)).or_default().push(Box::new(Unit {
+                    name: unit,
+                    series: of,
+                    key,
+                    members: vec![Member { name, stat }],
+                    unfinished: false,
+                    pinned_beside: false,
+                }));
             }
         }
     }
+    found.units = series.into_values().flat_map(grouped).collect();
     attach(dir, &mut found, beside)?;
     for name in &found.in_flight {
         let marked = name.to_str().and_then(|name| name.strip_suffix("-unfinished"));
@@ -183,6 +184,19 @@ pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
         unit.members.sort_by_cached_key(|member| (leads(&member.name), member.name.clone()));
     }
     Ok(found)
+}
+
+/// One unit for the parts of each name, every part of which came as a unit of its own.
+fn grouped(mut parts: Units) -> Units {
+    parts.sort_unstable_by(|a, b| b.key.cmp(&a.key).then_with(|| (&b.name, b.is_dir()).cmp(&(&a.name, a.is_dir()))));
+    parts.dedup_by(|part, unit| {
+        let same = unit.name == part.name && unit.is_dir() == part.is_dir();
+        if same {
+            unit.members.append(&mut part.members);
+        }
+        same
+    });
+    parts
 }
 
 /// An entry's status; `None` when it went since it was listed. Any other failure stops everything: what can't be seen

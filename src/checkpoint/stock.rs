@@ -35,11 +35,21 @@ pub struct Look<'a> {
 #[derive(Debug)]
 pub struct Known {
     /// The checkpoint.
-    pub unit: Unit,
+    pub unit: Box<Unit>,
     /// The verdict on it.
     pub judgement: Judgement,
-    /// For the plan.
-    pub facts: Facts,
+    /// When its content was written, by the file system.
+    pub saved: Nanos,
+    /// When it was saved: by its name where that says so, else as `saved`.
+    pub when: Nanos,
+    /// Bytes on disk.
+    pub size: u64,
+    /// What protects it, whatever the policy.
+    pub protected: Option<String>,
+    /// Why it is left alone for now: young, open, held.
+    pub busy: Option<String>,
+    /// The measurement that a rule asks for; `None` when it isn't known, or no number.
+    pub metric: Option<f64>,
     /// Changes when any file of it does.
     pub fingerprint: u64,
     /// Its best checkpoint, as its trainer's state has it.
@@ -49,7 +59,7 @@ pub struct Known {
 /// A directory's stock.
 #[derive(Debug)]
 pub struct Stock {
-    /// Its checkpoints.
+    /// Its checkpoints, in the scan's order.
     pub known: Vec<Known>,
     /// What else lies there.
     pub scan: Scan,
@@ -60,8 +70,26 @@ pub struct Stock {
 impl Stock {
     /// What the plan is made from.
     #[must_use]
-    pub fn facts(&self) -> Vec<Facts> {
-        self.known.iter().map(|known| known.facts.clone()).collect()
+    pub fn facts(&self) -> Vec<Facts<'_>> {
+        self.known.iter().map(Known::facts).collect()
+    }
+}
+
+impl Known {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            name: &self.unit.name,
+            series: &self.unit.series,
+            key: &self.unit.key,
+            saved: self.saved,
+            when: self.when,
+            size: self.size,
+            verdict: self.judgement.verdict,
+            why: &self.judgement.why,
+            protected: self.protected.as_deref(),
+            busy: self.busy.as_deref(),
+            metric: self.metric,
+        }
     }
 }
 
@@ -84,10 +112,10 @@ pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock
     }
     protect_best(&known, &mut protected);
     for known in &mut known {
-        let pointed = |name: &String| protected.get(name).cloned();
-        let by_pointer = pointed(&known.unit.name).or_else(|| known.unit.members.iter().find_map(|member| pointed(&member.name)));
-        if known.facts.protected.is_none() {
-            known.facts.protected = by_pointer;
+        let unit = &known.unit;
+        let pointed = || [&unit.name].into_iter().chain(unit.members.iter().map(|member| &member.name));
+        if known.protected.is_none() && !protected.is_empty() {
+            known.protected = pointed().find_map(|name| protected.get(name)).cloned();
         }
     }
     Ok(Stock { known, scan, protected })
@@ -97,28 +125,25 @@ pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock
 ///
 /// # Errors
 /// When it is gone.
-pub fn examine(dir: &Dir, unit: Unit, look: &Look<'_>) -> io::Result<Known> {
+pub fn examine(dir: &Dir, unit: Box<Unit>, look: &Look<'_>) -> io::Result<Known> {
     let tree = survey_scanned(dir, &unit);
     let judgement = match look.checks {
         Some(checks) => settled(judge(dir, &unit, &tree, checks), &unit, &tree, look, checks.depth),
         None => Judgement { layout: "unchecked", ..Judgement::plain(Verdict::Good, String::new()) },
     };
     let when = unit.key.stamp.and_then(|stamp| calendar::moment(stamp, look.zone)).unwrap_or(tree.saved);
-    let facts = Facts {
-        name: unit.name.clone(),
-        series: unit.series.clone(),
-        key: unit.key.clone(),
-        step: unit.step,
+    Ok(Known {
         saved: tree.saved,
         when,
         size: tree.allocated,
-        verdict: judgement.verdict,
-        why: judgement.why.clone(),
         protected: (tree.pinned || unit.pinned_beside).then(|| "a .keep file".to_owned()),
         busy: young(&tree, look),
         metric: look.metric.and_then(|name| metric::read(dir, &unit, &tree, name)),
-    };
-    Ok(Known { best: best(dir, &tree), fingerprint: tree.fingerprint(), unit, judgement, facts })
+        fingerprint: tree.fingerprint(),
+        best: best(dir, &tree),
+        unit,
+        judgement,
+    })
 }
 
 /// Why a checkpoint is too young to be touched, if it is. A time in the future is no proof of age.
@@ -165,8 +190,8 @@ fn best(dir: &Dir, tree: &Tree) -> Option<String> {
 fn protect_best(known: &[Known], protected: &mut Protected) {
     let mut newest: BTreeMap<&str, &Known> = BTreeMap::new();
     for known in known.iter().filter(|known| known.best.is_some()) {
-        let entry = newest.entry(&known.facts.series).or_insert(known);
-        if known.facts.key > entry.facts.key {
+        let entry = newest.entry(&known.unit.series).or_insert(known);
+        if known.unit.key > entry.unit.key {
             *entry = known;
         }
     }

@@ -1,15 +1,15 @@
 //! What a checkpoint consists of: every file in it, what it takes on disk, when it was written.
 
-use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use walkdir::WalkDir;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::dir::Dir;
 use super::entry::{holds_state, in_flight};
@@ -28,8 +28,15 @@ impl Node {
     /// Its name without its path.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.path.file_name().and_then(OsStr::to_str).unwrap_or("")
+        name(&self.path)
     }
+}
+
+/// What stands behind the last slash of a path that was put together here.
+fn name(path: &Path) -> &str {
+    let bytes = path.as_os_str().as_bytes();
+    let from = memchr::memrchr(b'/', bytes).map_or(0, |slash| slash + 1);
+    std::str::from_utf8(&bytes[from..]).unwrap_or("")
 }
 
 /// A checkpoint's files.
@@ -61,21 +68,30 @@ impl Tree {
     /// A value that changes when any file of it does.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let mut all: Vec<(&Path, u64, u64, u64, Nanos)> = self
-            .files
-            .iter()
-            .map(|node| (node.path.as_path(), node.stat.dev, node.stat.ino, node.stat.len, node.stat.mtime))
-            .collect();
-        all.sort_unstable();
-        let mut hasher = DefaultHasher::new();
-        (all, &self.links, &self.specials).hash(&mut hasher);
-        hasher.finish()
+        // Each file by itself, so that the order in which they are listed says nothing.
+        let mut bytes = Vec::with_capacity(256);
+        let mut all = 0_u64;
+        for Node { path, stat } in &self.files {
+            bytes.clear();
+            for number in [stat.dev, stat.ino, stat.len] {
+                bytes.extend_from_slice(&number.to_ne_bytes());
+            }
+            bytes.extend_from_slice(&stat.mtime.to_ne_bytes());
+            bytes.extend_from_slice(path.as_os_str().as_bytes());
+            all = all.wrapping_add(xxh3_64(&bytes));
+        }
+        for (kind, others) in [(1, &self.links), (2, &self.specials)] {
+            for path in others {
+                all = all.wrapping_add(xxh3_64_with_seed(path.as_os_str().as_bytes(), kind));
+            }
+        }
+        all
     }
 
     /// The file of that name directly in the unit, or a member of that name.
-    pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Node> {
-        let name = name.to_owned();
-        self.files.iter().filter(move |node| node.name() == name)
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Node> {
+        let ends = move |node: &&Node| node.path.as_os_str().as_bytes().ends_with(name.as_bytes());
+        self.files.iter().filter(ends).filter(move |node| node.name() == name)
     }
 }
 
@@ -85,26 +101,29 @@ impl Tree {
 /// When a member is gone; what can't be entered is in the answer.
 pub fn survey(dir: &Dir, unit: &Unit) -> io::Result<Tree> {
     let stats: io::Result<Vec<Stat>> = unit.members.iter().map(|member| Ok(dir.stat(&member.name)?.into())).collect();
-    Ok(listed(dir, unit, &stats?))
+    Ok(listed(dir, unit, stats?.into_iter()))
 }
 
 /// Lists the files of a checkpoint that was scanned a moment ago.
 #[must_use]
 pub fn survey_scanned(dir: &Dir, unit: &Unit) -> Tree {
-    let stats: Vec<Stat> = unit.members.iter().map(|member| member.stat).collect();
-    listed(dir, unit, &stats)
+    listed(dir, unit, unit.members.iter().map(|member| member.stat))
 }
 
-fn listed(dir: &Dir, unit: &Unit, stats: &[Stat]) -> Tree {
-    let mut tree = Tree::default();
-    for (member, stat) in unit.members.iter().zip(stats.iter().copied()) {
+fn listed(dir: &Dir, unit: &Unit, stats: impl Iterator<Item = Stat>) -> Tree {
+    let mut tree = Tree { files: Vec::with_capacity(unit.members.len()), ..Tree::default() };
+    for (member, stat) in unit.members.iter().zip(stats) {
         tree.newest = tree.newest.max(stat.mtime);
         tree.allocated += stat.allocated;
         if stat.is_dir() {
             walk(dir, Path::new(&member.name), &mut tree);
         } else {
-            add(&mut tree, PathBuf::from(&member.name), stat);
+            add(&mut tree, PathBuf::from(&member.name), stat, false);
         }
+    }
+    if let [only] = tree.files.as_slice() {
+        tree.saved = only.stat.mtime;
+        return tree;
     }
     let saved = tree.files.iter().filter(|node| holds_state(node.name())).map(|node| node.stat.mtime).max();
     let manifest = ["SHA256SUMS", "B3SUMS"].iter().flat_map(|name| tree.named(name)).map(|node| node.stat.mtime).max();
@@ -113,13 +132,12 @@ fn listed(dir: &Dir, unit: &Unit, stats: &[Stat]) -> Tree {
     tree
 }
 
-fn add(tree: &mut Tree, path: PathBuf, stat: Stat) {
+fn add(tree: &mut Tree, path: PathBuf, stat: Stat, in_flight: bool) {
     match stat.kind {
         libc::S_IFREG => {
             tree.len += stat.len;
-            let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
-            tree.pinned |= name == ".keep";
-            if in_flight(name) {
+            tree.pinned |= name(&path) == ".keep";
+            if in_flight {
                 tree.in_flight.push(path.clone());
             }
             tree.files.push(Node { path, stat });
@@ -175,7 +193,8 @@ fn walk(dir: &Dir, top: &Path, tree: &mut Tree) {
                 walker.skip_current_dir();
             }
         } else {
-            add(tree, path, stat);
+            let going_on = in_flight(name(&path));
+            add(tree, path, stat, going_on);
         }
     }
 }

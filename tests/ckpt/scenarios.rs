@@ -146,3 +146,19 @@ fn shards_and_sidecars_go_together() {
     let ran = ckpt(scratch.path(), &["--verify"]).run();
     assert!(ran.code == Some(1) && ran.stdout.contains("shard 2 of 2"), "{ran:?}");
 }
+
+#[test]
+fn a_plan_is_listed_series_by_series_and_newest_first() {
+    let scratch = scratch();
+    let dir = scratch.path();
+    // One made of two shards among them: in whatever order its parts are found, it is one.
+    for name in ["step_9", "checkpoint-10", "step_10", "checkpoint-9"] {
+        good(dir, name, 4000);
+    }
+    for shard in ["step_7-00002-of-00002.safetensors", "step_07.safetensors", "step_7-00001-of-00002.safetensors"] {
+        fs::write(dir.join(shard), tensors(100, 1)).unwrap();
+    }
+    let listed = rotate(dir, &["--keep", "1", "--order", "number", "--level", "off", "--dry-run"]).ok();
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(names, ["checkpoint-10", "checkpoint-9", "step_10", "step_9", "step_7.safetensors", "step_07.safetensors"]);
+}

@@ -9,7 +9,7 @@ pub(super) struct Series {
 }
 
 /// Marks what the limits take besides, by a forecast from sizes, and says what can't be reached.
-pub(super) fn apply(facts: &[Facts], policy: &Policy, available: u64, series: &[Series], plan: &mut Plan) {
+pub(super) fn apply(facts: &[Facts<'_>], policy: &Policy, available: u64, series: &[Series], plan: &mut Plan) {
     if policy.max_size.is_none() && policy.min_free.is_none() {
         return;
     }
@@ -32,7 +32,7 @@ pub(super) fn apply(facts: &[Facts], policy: &Policy, available: u64, series: &[
         free = free.saturating_add(size(&at));
         let limit = if policy.max_size.is_some_and(|max| taken + size(&at) > max) { "--max-size" } else { "--min-free" };
         plan.decisions[at] =
-            Decision { action: Action::Remove, reasons: vec![format!("the oldest, and over {limit}")], by_limit: true };
+            Decision { action: Action::Remove, reasons: vec![format!("the oldest, and over {limit}").into()], by_limit: true };
     }
     if let Some(max) = policy.max_size.filter(|max| taken > *max) {
         plan.short.push(format!("--max-size can't be reached: {taken} bytes stay, {max} are allowed"));
@@ -43,7 +43,7 @@ pub(super) fn apply(facts: &[Facts], policy: &Policy, available: u64, series: &[
 }
 
 /// A limit takes neither what is protected or in use, nor what is among the best.
-fn may_go(facts: &[Facts], policy: &Policy, plan: &Plan, at: usize) -> bool {
+fn may_go(facts: &[Facts<'_>], policy: &Policy, plan: &Plan, at: usize) -> bool {
     let best = policy.best.is_some() && plan.decisions[at].reasons.iter().any(|reason| reason.starts_with("among the best"));
     plan.decisions[at].action == Action::Keep && facts[at].protected.is_none() && facts[at].busy.is_none() && !best
 }

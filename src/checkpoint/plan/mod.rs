@@ -4,6 +4,7 @@
 //! keeps goes, unless something protects it. Limits take more, oldest first, and stop at the floor: the newest N good ones
 //! of every series, and never fewer than one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -65,16 +66,14 @@ pub struct Policy {
 }
 
 /// What is known of one checkpoint.
-#[derive(Clone, Debug)]
-pub struct Facts {
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// Its series.
-    pub series: String,
+    pub series: &'a str,
     /// Its place in the series.
-    pub key: Key,
-    /// Its step.
-    pub step: Option<u64>,
+    pub key: &'a Key,
     /// When its content was written, by the file system.
     pub saved: Nanos,
     /// When it was saved: by its name where that says so, else as `saved`.
@@ -84,11 +83,11 @@ pub struct Facts {
     /// What is believed of it.
     pub verdict: Verdict,
     /// Why it isn't good.
-    pub why: String,
+    pub why: &'a str,
     /// What protects it, whatever the policy.
-    pub protected: Option<String>,
+    pub protected: Option<&'a str>,
     /// Why it is left alone for now: young, open, held.
-    pub busy: Option<String>,
+    pub busy: Option<&'a str>,
     /// The measurement that `--keep-best` asks for; `None` when it isn't known, or no number.
     pub metric: Option<f64>,
 }
@@ -105,13 +104,16 @@ pub enum Action {
     Leave,
 }
 
+/// A reason, for people. Most are the same for thousands of checkpoints.
+pub type Reason = Cow<'static, str>;
+
 /// What becomes of one checkpoint, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Keep, remove or leave.
     pub action: Action,
     /// Every reason.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
     /// It goes only because a limit asks for it.
     pub by_limit: bool,
 }
@@ -136,11 +138,11 @@ impl Plan {
 
 /// Makes the plan. `available` are the free bytes of the file system now.
 #[must_use]
-pub fn plan(facts: &[Facts], policy: &Policy, zone: &jiff::tz::TimeZone, available: u64) -> Plan {
+pub fn plan(facts: &[Facts<'_>], policy: &Policy, zone: &jiff::tz::TimeZone, available: u64) -> Plan {
     let mut plan = Plan { decisions: facts.iter().map(undecided).collect(), ..Plan::default() };
     let mut series: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, fact) in facts.iter().enumerate() {
-        series.entry(&fact.series).or_default().push(at);
+        series.entry(fact.series).or_default().push(at);
     }
     let mut floors = Vec::new();
     let mut contradictions = Vec::new();
@@ -173,23 +175,23 @@ pub fn plan(facts: &[Facts], policy: &Policy, zone: &jiff::tz::TimeZone, availab
     plan
 }
 
-fn undecided(fact: &Facts) -> Decision {
+fn undecided(fact: &Facts<'_>) -> Decision {
     if fact.verdict == Verdict::Good {
         return Decision { action: Action::Keep, reasons: Vec::new(), by_limit: false };
     }
-    leave(&format!("{}: {}", fact.verdict, fact.why))
+    leave(format!("{}: {}", fact.verdict, fact.why))
 }
 
-fn leave(reason: &str) -> Decision {
-    Decision { action: Action::Leave, reasons: vec![reason.to_owned()], by_limit: false }
+fn leave(reason: impl Into<Reason>) -> Decision {
+    Decision { action: Action::Leave, reasons: vec![reason.into()], by_limit: false }
 }
 
 /// Newest first.
-fn later(a: &Facts, b: &Facts, order: Order) -> std::cmp::Ordering {
-    let by_key = b.key.cmp(&a.key);
+fn later(a: &Facts<'_>, b: &Facts<'_>, order: Order) -> std::cmp::Ordering {
+    let by_key = b.key.cmp(a.key);
     let by_time = b.saved.cmp(&a.saved);
     let first = if order == Order::Time { by_time.then(by_key) } else { by_key.then(by_time) };
-    first.then_with(|| b.name.cmp(&a.name))
+    first.then_with(|| b.name.cmp(a.name))
 }
 
 /// The good ones that no limit may take: the newest N, and always one.
@@ -198,7 +200,7 @@ fn floor(policy: &Policy, good: usize) -> usize {
 }
 
 /// Two good checkpoints, older and newer by number, whose times say the opposite.
-fn contradiction(facts: &[Facts], good: &[usize]) -> Option<(usize, usize)> {
+fn contradiction(facts: &[Facts<'_>], good: &[usize]) -> Option<(usize, usize)> {
     // Newest first, so nothing later in the list may have been saved after anything before it.
     let mut earliest = *good.first()?;
     for at in good.iter().copied() {
@@ -213,28 +215,28 @@ fn contradiction(facts: &[Facts], good: &[usize]) -> Option<(usize, usize)> {
 }
 
 /// Gives every good one of a series its reasons to stay.
-fn keep(facts: &[Facts], good: &[usize], policy: &Policy, zone: &jiff::tz::TimeZone, decisions: &mut [Decision]) {
-    let mut give = |at: usize, reason: String| decisions[at].reasons.push(reason);
+fn keep(facts: &[Facts<'_>], good: &[usize], policy: &Policy, zone: &jiff::tz::TimeZone, decisions: &mut [Decision]) {
+    let mut give = |at: usize, reason: Reason| decisions[at].reasons.push(reason);
     let last = floor(policy, good.len());
     for (place, at) in good[..last].iter().enumerate() {
-        give(*at, if place == 0 { "the newest good one".to_owned() } else { format!("one of the last {last}") });
+        give(*at, if place == 0 { "the newest good one".into() } else { format!("one of the last {last}").into() });
     }
     for at in good.iter().copied() {
         let fact = &facts[at];
-        if let Some(why) = &fact.protected {
-            give(at, why.clone());
+        if let Some(why) = fact.protected {
+            give(at, why.to_owned().into());
         }
-        if let (Some(every), Some(step)) = (policy.every, fact.step)
+        if let (Some(every), Some(step)) = (policy.every, fact.key.step())
             && every > 0
             && step % every == 0
         {
-            give(at, format!("a multiple of {every}"));
+            give(at, format!("a multiple of {every}").into());
         }
     }
     if let (Some(within), Some(newest)) = (policy.within, good.iter().map(|at| facts[*at].when).max()) {
         let within = i128::try_from(within.as_nanos()).unwrap_or(Nanos::MAX);
         for at in good.iter().copied().filter(|at| newest - facts[*at].when <= within) {
-            give(at, "recent enough".to_owned());
+            give(at, "recent enough".into());
         }
     }
     for (period, count) in &policy.periods {
@@ -243,7 +245,7 @@ fn keep(facts: &[Facts], good: &[usize], policy: &Policy, zone: &jiff::tz::TimeZ
             let bucket = period.of(facts[at].when, zone);
             if !seen.contains(&bucket) && (seen.len() as u64) < *count {
                 seen.push(bucket);
-                give(at, format!("the newest of {period}"));
+                give(at, format!("the newest of {period}").into());
             }
         }
     }
@@ -251,31 +253,31 @@ fn keep(facts: &[Facts], good: &[usize], policy: &Policy, zone: &jiff::tz::TimeZ
         let mut known: Vec<(f64, usize)> =
             good.iter().filter_map(|at| Some((facts[*at].metric.filter(|m| !m.is_nan())?, *at))).collect();
         for at in good.iter().copied().filter(|at| known.iter().all(|(_, known)| known != at)) {
-            give(at, format!("its {metric} isn't known"));
+            give(at, format!("its {metric} isn't known").into());
         }
         known.sort_by(|(a, _), (b, _)| if *best == Best::Min { a.total_cmp(b) } else { b.total_cmp(a) });
         for (value, at) in known.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)) {
-            give(at, format!("among the best, {metric} {value}"));
+            give(at, format!("among the best, {metric} {value}").into());
         }
     }
 }
 
 /// Lets go what nothing keeps.
-fn release(facts: &[Facts], members: &[usize], good: &[usize], policy: &Policy, decisions: &mut [Decision]) {
+fn release(facts: &[Facts<'_>], members: &[usize], good: &[usize], policy: &Policy, decisions: &mut [Decision]) {
     for (place, at) in members.iter().copied().enumerate() {
         let fact = &facts[at];
         let goes = match fact.verdict {
-            Verdict::Good => decisions[at].reasons.is_empty().then(|| "no rule keeps it".to_owned()),
+            Verdict::Good => decisions[at].reasons.is_empty().then_some(Cow::Borrowed("no rule keeps it")),
             Verdict::Broken if policy.drop_broken => {
                 let newer = members[..place].iter().find(|newer| good.contains(newer));
-                newer.map(|newer| format!("broken, and {} is newer and good: {}", facts[*newer].name, fact.why))
+                newer.map(|newer| format!("broken, and {} is newer and good: {}", facts[*newer].name, fact.why).into())
             }
             _ => None,
         };
         let Some(reason) = goes else { continue };
-        decisions[at] = match (&fact.protected, &fact.busy) {
-            (Some(why), _) | (None, Some(why)) => leave(why),
-            (None, None) => Decision { action: Action::Remove, reasons: vec![reason], by_limit: false },
+        decisions[at] = match fact.protected.or(fact.busy) {
+            Some(why) => leave(why.to_owned()),
+            None => Decision { action: Action::Remove, reasons: vec![reason], by_limit: false },
         };
     }
 }

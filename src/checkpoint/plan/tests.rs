@@ -1,5 +1,7 @@
 //! The rules, over every series that anybody could have.
 
+use std::sync::LazyLock;
+
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
@@ -8,32 +10,35 @@ use super::*;
 
 const VERDICTS: [Verdict; 5] = [Verdict::Good, Verdict::Broken, Verdict::Suspect, Verdict::Unfinished, Verdict::Unread];
 
-fn any_facts() -> impl Strategy<Value = Vec<Facts>> {
+/// What facts point at: names and places in a series.
+static NUMBERS: LazyLock<Vec<(String, Key)>> =
+    LazyLock::new(|| (0..64).map(|n| (n.to_string(), Key { last: Some(n), ..Key::default() })).collect());
+
+fn any_facts() -> impl Strategy<Value = Vec<Facts<'static>>> {
     let one = (
         0..3_usize,
-        0..40_u64,
+        0..40_usize,
         0..60_i64,
         0..1000_u64,
         prop_oneof![4 => Just(0_usize), 1 => 1..5_usize],
-        proptest::option::weighted(0.15, Just("pinned".to_owned())),
-        proptest::option::weighted(0.15, Just("young".to_owned())),
+        proptest::option::weighted(0.15, Just("pinned")),
+        proptest::option::weighted(0.15, Just("young")),
         proptest::option::weighted(0.7, prop_oneof![any::<f64>(), Just(f64::NAN), Just(1.0)]),
     );
     proptest::collection::vec(one, 0..24).prop_map(|all| {
         let fact = |(at, (series, step, saved, size, verdict, protected, busy, metric)): (
             usize,
-            (usize, u64, i64, _, usize, _, _, _),
+            (usize, usize, i64, _, usize, _, _, _),
         )| {
             Facts {
-                name: format!("{at}"),
-                series: ["a", "b", "c"][series].to_owned(),
-                key: Key { last: Some(step), ..Key::default() },
-                step: Some(step),
+                name: &NUMBERS[at].0,
+                series: ["a", "b", "c"][series],
+                key: &NUMBERS[step].1,
                 saved: i128::from(saved) * 3_600_000_000_000,
                 when: i128::from(saved) * 3_600_000_000_000,
                 size,
                 verdict: VERDICTS[verdict],
-                why: String::new(),
+                why: "",
                 protected,
                 busy,
                 metric,
@@ -62,7 +67,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         })
 }
 
-fn planned(facts: &[Facts], policy: &Policy) -> Plan {
+fn planned(facts: &[Facts<'_>], policy: &Policy) -> Plan {
     plan(facts, policy, &TimeZone::UTC, 1000)
 }
 
@@ -114,7 +119,7 @@ proptest! {
         }
         if policy.order == Order::Agreed {
             for at in plan.removals().filter(|at| facts[*at].verdict == Verdict::Good) {
-                let contradicts = |other: &Facts| {
+                let contradicts = |other: &Facts<'_>| {
                     other.series == facts[at].series && other.verdict == Verdict::Good && other.key > facts[at].key && other.saved < facts[at].saved
                 };
                 prop_assert!(!facts.iter().any(contradicts));
@@ -149,36 +154,36 @@ proptest! {
     fn a_second_run_has_nothing_to_do(facts in any_facts(), policy in any_policy()) {
         let policy = Policy { min_free: None, ..policy };
         let first = planned(&facts, &policy);
-        let left: Vec<Facts> = facts.iter().enumerate().filter(|(at, _)| first.decisions[*at].action != Action::Remove).map(|(_, fact)| fact.clone()).collect();
+        let left: Vec<Facts<'_>> = facts.iter().enumerate().filter(|(at, _)| first.decisions[*at].action != Action::Remove).map(|(_, fact)| *fact).collect();
         prop_assert_eq!(planned(&left, &policy).removals().count(), 0);
     }
 }
 
-fn fact(name: &str, step: u64, saved: i128) -> Facts {
+fn fact(step: usize, saved: i128) -> Facts<'static> {
+    let (name, key) = &NUMBERS[step];
     Facts {
-        name: name.to_owned(),
-        series: "s".to_owned(),
-        key: Key { last: Some(step), ..Key::default() },
-        step: Some(step),
+        name,
+        series: "s",
+        key,
         saved,
         when: saved,
         size: 10,
         verdict: Verdict::Good,
-        why: String::new(),
+        why: "",
         protected: None,
         busy: None,
         metric: None,
     }
 }
 
-fn removed(facts: &[Facts], policy: &Policy) -> Vec<String> {
+fn removed(facts: &[Facts<'_>], policy: &Policy) -> Vec<String> {
     let plan = planned(facts, policy);
-    plan.removals().map(|at| facts[at].name.clone()).collect()
+    plan.removals().map(|at| facts[at].name.to_owned()).collect()
 }
 
 #[test]
 fn an_unproved_newest_takes_no_place() {
-    let mut facts: Vec<Facts> = (1..=4).map(|n| fact(&n.to_string(), n, n.into())).collect();
+    let mut facts: Vec<Facts<'_>> = (1..=4).map(|n| fact(n, n as i128)).collect();
     facts[3].verdict = Verdict::Broken;
     facts[2].verdict = Verdict::Suspect;
     assert_eq!(removed(&facts, &Policy { last: Some(1), ..Policy::default() }), ["1"]);
@@ -188,7 +193,7 @@ fn an_unproved_newest_takes_no_place() {
 
 #[test]
 fn not_a_number_is_never_best() {
-    let mut facts: Vec<Facts> = (1..=4).map(|n| fact(&n.to_string(), n, n.into())).collect();
+    let mut facts: Vec<Facts<'_>> = (1..=4).map(|n| fact(n, n as i128)).collect();
     for (fact, metric) in facts.iter_mut().zip([0.5, f64::NAN, 0.1, 0.9]) {
         fact.metric = Some(metric);
     }
@@ -198,7 +203,7 @@ fn not_a_number_is_never_best() {
 
 #[test]
 fn limits_stop_at_the_floor() {
-    let facts: Vec<Facts> = (1..=6).map(|n| fact(&n.to_string(), n, n.into())).collect();
+    let facts: Vec<Facts<'_>> = (1..=6).map(|n| fact(n, n as i128)).collect();
     let policy = Policy { last: Some(2), every: Some(1), max_size: Some(5), ..Policy::default() };
     assert_eq!(removed(&facts, &policy), ["1", "2", "3", "4"]);
     assert_eq!(planned(&facts, &policy).short.len(), 1);
@@ -207,7 +212,7 @@ fn limits_stop_at_the_floor() {
 #[test]
 fn periods_keep_the_newest_of_each() {
     const DAY: i128 = 86_400_000_000_000;
-    let facts: Vec<Facts> = (0..8).map(|n| fact(&n.to_string(), n, i128::from(n) * DAY / 2 + DAY / 4)).collect();
+    let facts: Vec<Facts<'_>> = (0..8).map(|n| fact(n, n as i128 * DAY / 2 + DAY / 4)).collect();
     let policy = Policy { periods: vec![(Period::Day, 3)], ..Policy::default() };
     assert_eq!(removed(&facts, &policy), ["0", "1", "2", "4", "6"]);
 }

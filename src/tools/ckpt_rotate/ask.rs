@@ -1,6 +1,5 @@
 //! Questions: `--latest`, `--verify`, `--check`. Nothing is written, so they work on a read-only file system.
 
-use std::cmp::Reverse;
 use std::io::{self, ErrorKind, Write as _};
 
 use anyhow::Context as _;
@@ -9,7 +8,7 @@ use super::args::Args;
 use super::open::{Work, say};
 use super::report;
 use crate::checkpoint::plan::Order;
-use crate::checkpoint::scan::{Unit, scan};
+use crate::checkpoint::scan::{Unit, Units, scan};
 use crate::checkpoint::stock::{self, Known, Look};
 use crate::checkpoint::tree::survey;
 use crate::checkpoint::verdict::Verdict;
@@ -36,7 +35,7 @@ pub(super) fn latest(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
         work.quiet();
         if known.judgement.verdict == Verdict::Good {
             if args.json {
-                report::Row::new(&known, None).print(out)?;
+                out.write_all(report::Row::new(&known, None).line()?.as_bytes())?;
             } else {
                 out.write_all(std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()))?;
                 writeln!(out)?;
@@ -53,9 +52,9 @@ pub(super) fn latest(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
 }
 
 /// Within a series by number, among the series by time.
-fn newest_first(work: &Work<'_>, units: Vec<Unit>) -> io::Result<Vec<Unit>> {
+fn newest_first(work: &Work<'_>, units: Units) -> io::Result<Units> {
     let by_time = work.args.policy().order == Order::Time;
-    let mut queues: std::collections::BTreeMap<String, Vec<(i128, Unit)>> = std::collections::BTreeMap::new();
+    let mut queues: std::collections::BTreeMap<std::rc::Rc<str>, Vec<(i128, Box<Unit>)>> = std::collections::BTreeMap::new();
     for unit in units {
         let tree = match survey(&work.dir, &unit) {
             Ok(tree) => tree,
@@ -82,13 +81,12 @@ fn newest_first(work: &Work<'_>, units: Vec<Unit>) -> io::Result<Vec<Unit>> {
 /// Judges every checkpoint and prints a line each.
 pub(super) fn verify(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
     let work = Work::new(args, None)?;
-    let mut known = judged(&work)?;
-    known.sort_by(|a, b| (&a.facts.series, Reverse(&a.facts.key)).cmp(&(&b.facts.series, Reverse(&b.facts.key))));
+    let known = judged(&work)?;
     let width =
         known.iter().map(|known| unicode_width::UnicodeWidthStr::width(shown(&known.unit.name).as_str())).max().unwrap_or(0);
     for known in &known {
         if args.json {
-            report::Row::new(known, None).print(out)?;
+            out.write_all(report::Row::new(known, None).line()?.as_bytes())?;
         } else if !args.quiet {
             report::verdict(out, known, width)?;
         }
@@ -122,9 +120,9 @@ pub(super) fn check(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
     if (good.len() as u64) < wanted {
         crossed.push(format!("{} good checkpoints, at least {wanted} are wanted", good.len()));
     }
-    let newest = good.iter().max_by_key(|known| known.facts.saved);
+    let newest = good.iter().max_by_key(|known| known.saved);
     if let (Some(limit), Some(newest)) = (args.max_age, newest) {
-        let age = u64::try_from(work.now - newest.facts.saved).map_or(std::time::Duration::ZERO, std::time::Duration::from_nanos);
+        let age = u64::try_from(work.now - newest.saved).map_or(std::time::Duration::ZERO, std::time::Duration::from_nanos);
         if age > limit {
             let (age, limit) = (crate::clock::brief(age), crate::clock::brief(limit));
             crossed.push(format!("the newest good one, {}, is {age} old, at most {limit} is wanted", shown(&newest.unit.name)));
@@ -132,7 +130,11 @@ pub(super) fn check(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
     }
     if args.json || args.verbose {
         for known in &known {
-            if args.json { report::Row::new(known, None).print(out)? } else { report::verdict(out, known, 0)? }
+            if args.json {
+                out.write_all(report::Row::new(known, None).line()?.as_bytes())?;
+            } else {
+                report::verdict(out, known, 0)?;
+            }
         }
     }
     for known in

@@ -26,10 +26,14 @@ fn named<'a>(args: &'a Args, name: &str) -> anyhow::Result<(Work<'a>, String)> {
     Ok((work, last.to_owned()))
 }
 
-fn find(work: &Work<'_>, name: &str) -> anyhow::Result<Unit> {
+fn find(work: &Work<'_>, name: &str) -> anyhow::Result<Box<Unit>> {
     let found = scan(&work.dir, &work.patterns).with_context(|| format!("cannot read '{}'", shown(&work.dir.path)))?;
     let is = |unit: &Unit| unit.name == name || unit.members.iter().any(|member| member.name == name);
-    found.units.into_iter().find(is).ok_or_else(|| Failure::new(Exit::No, format!("no checkpoint '{}'", work.shown(name))).into())
+    found
+        .units
+        .into_iter()
+        .find(|unit| is(unit))
+        .ok_or_else(|| Failure::new(Exit::No, format!("no checkpoint '{}'", work.shown(name))).into())
 }
 
 /// Adds a name to the pins, or takes it off.

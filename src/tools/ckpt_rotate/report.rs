@@ -4,11 +4,11 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::checkpoint::plan::{Action, Decision};
+use crate::checkpoint::plan::{Action, Decision, Reason};
 use crate::checkpoint::scan::Nanos;
 use crate::checkpoint::stock::Known;
 use crate::checkpoint::verdict::{Proof, Verdict};
-use crate::text::{Text, shown};
+use crate::text::{Text, show, shown};
 
 /// A checkpoint as `--json` prints it.
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub(super) struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<Action>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasons: Option<&'a [String]>,
+    reasons: Option<&'a [Reason]>,
     verdict: Verdict,
     proof: Proof,
     layout: &'static str,
@@ -37,8 +37,8 @@ impl<'a> Row<'a> {
         let judgement = &known.judgement;
         Self {
             name: known.unit.name.as_str().into(),
-            series: known.unit.series.as_str().into(),
-            step: known.unit.step,
+            series: (*known.unit.series).into(),
+            step: known.unit.key.step(),
             action: decision.map(|decision| decision.action),
             reasons: decision.map(|decision| decision.reasons.as_slice()),
             verdict: judgement.verdict,
@@ -46,15 +46,13 @@ impl<'a> Row<'a> {
             layout: judgement.layout,
             why: &judgement.why,
             notes: &judgement.notes,
-            size_bytes: known.facts.size,
-            saved: time(known.facts.saved),
+            size_bytes: known.size,
+            saved: time(known.saved),
         }
     }
 
-    pub(super) fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
-        writeln!(out)?;
-        Ok(())
+    pub(super) fn line(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
     }
 }
 
@@ -64,21 +62,25 @@ fn time(nanos: Nanos) -> String {
 }
 
 /// One line of a plan.
-pub(super) fn decision(out: &mut dyn Write, known: &Known, decision: &Decision) -> anyhow::Result<()> {
-    let action = match decision.action {
-        Action::Keep => "keep",
-        Action::Remove => "remove",
-        Action::Leave => "leave",
-    };
-    writeln!(out, "{action:<7} {}  {}", shown(&known.unit.name), shown(decision.reasons.join("; ")))?;
-    Ok(())
+pub(super) fn decision(line: &mut String, known: &Known, decision: &Decision) {
+    line.push_str(match decision.action {
+        Action::Keep => "keep    ",
+        Action::Remove => "remove  ",
+        Action::Leave => "leave   ",
+    });
+    show(&known.unit.name, line);
+    for (place, reason) in decision.reasons.iter().enumerate() {
+        line.push_str(if place == 0 { "  " } else { "; " });
+        show(&**reason, line);
+    }
+    line.push('\n');
 }
 
 /// A verdict on a line: name, verdict, how far the checks went or what is wrong.
 pub(super) fn verdict(out: &mut dyn Write, known: &Known, width: usize) -> anyhow::Result<()> {
     let judgement = &known.judgement;
     let name = shown(&known.unit.name);
-    write!(out, "{name:<width$}  {:<10}  {:>9}  ", judgement.verdict, bytes(known.facts.size))?;
+    write!(out, "{name:<width$}  {:<10}  {:>9}  ", judgement.verdict, bytes(known.size))?;
     if judgement.verdict == Verdict::Good {
         write!(out, "{} ({})", judgement.proof, judgement.layout)?;
     } else {

@@ -39,10 +39,9 @@ fn forecast(work: &Work<'_>) -> anyhow::Result<u64> {
     let read = |bytes| work.read(bytes);
     let stock = stock::take(&work.dir, &work.patterns, &work.look(&read, None))
         .with_context(|| format!("cannot read '{}'", shown(&work.dir.path)))?;
-    let mut good: Vec<_> =
-        stock.known.iter().filter(|known| known.judgement.verdict == Verdict::Good).map(|known| &known.facts).collect();
-    good.sort_by_key(|facts| std::cmp::Reverse(facts.saved));
-    let mut sizes: Vec<u64> = good.iter().take(RECENT).map(|facts| facts.size).collect();
+    let mut good: Vec<_> = stock.known.iter().filter(|known| known.judgement.verdict == Verdict::Good).collect();
+    good.sort_by_key(|known| std::cmp::Reverse(known.saved));
+    let mut sizes: Vec<u64> = good.iter().take(RECENT).map(|known| known.size).collect();
     sizes.sort_unstable();
     match sizes.get(sizes.len() / 2) {
         Some(median) => Ok(*median),

@@ -1,6 +1,7 @@
 //! Rotation: judge, plan, take away, and only then unlink.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 
 use anyhow::Context as _;
 
@@ -89,26 +90,20 @@ pub(super) fn planned(work: &Work<'_>, stock: &Stock, policy: &Policy) -> anyhow
 
 /// Says what is kept and what isn't, and names what wasn't counted.
 pub(super) fn tell_plan(work: &Work<'_>, stock: &Stock, plan: &Plan, tell: Tell, out: &mut Out) -> anyhow::Result<()> {
-    let mut lines = Vec::new();
-    let mut order: Vec<usize> = (0..stock.known.len()).collect();
-    order.sort_by(|a, b| {
-        let (a, b) = (&stock.known[*a].facts, &stock.known[*b].facts);
-        (&a.series, &b.key, &b.name).cmp(&(&b.series, &a.key, &a.name))
-    });
-    for at in order {
-        let (known, decision) = (&stock.known[at], &plan.decisions[at]);
+    let mut lines = String::new();
+    for (known, decision) in stock.known.iter().zip(&plan.decisions) {
         if work.args.json && tell != Tell::Aside {
-            report::Row::new(known, Some(decision)).print(&mut lines)?;
+            lines.push_str(&report::Row::new(known, Some(decision)).line()?);
         } else if tell != Tell::Trouble {
-            report::decision(&mut lines, known, decision)?;
+            report::decision(&mut lines, known, decision);
         } else if known.judgement.verdict != Verdict::Good && !work.args.quiet {
             say(&format!("left alone: {}: {}", work.shown(&known.unit.name), decision.reasons.join("; ")));
         }
     }
     if tell == Tell::Aside {
-        String::from_utf8_lossy(&lines).lines().for_each(say);
+        lines.lines().for_each(say);
     } else {
-        std::io::Write::write_all(out, &lines)?;
+        std::io::Write::write_all(out, lines.as_bytes())?;
     }
     Ok(())
 }
@@ -130,13 +125,13 @@ fn act(
         return Ok((0, false, Exit::No));
     }
     let mut victims: Vec<usize> = plan.removals().filter(|at| !plan.decisions[*at].by_limit).collect();
-    let limited = plan.removals().filter(|at| plan.decisions[*at].by_limit).min_by_key(|at| stock.known[*at].facts.when);
+    let limited = plan.removals().filter(|at| plan.decisions[*at].by_limit).min_by_key(|at| stock.known[*at].when);
     victims.extend(limited);
     let again = limited.is_some() && round < 100_000;
     if victims.is_empty() {
         return Ok((0, false, Exit::Done));
     }
-    victims.sort_by_key(|at| stock.known[*at].facts.when);
+    victims.sort_by_key(|at| stock.known[*at].when);
     let (removed, exit) = take_away(work, stock, &victims, look, said)?;
     Ok((removed, again, exit))
 }
@@ -190,14 +185,16 @@ pub(super) fn purge(work: &Work<'_>, now: Option<u64>, exit: Exit) -> anyhow::Re
 pub(super) fn dry(work: &Work<'_>, policy: &Policy, out: &mut Out) -> anyhow::Result<Exit> {
     let read = |bytes| work.read(bytes);
     let look = work.look(&read, None);
+    // The program ends after this, and to give ten thousand of them back one by one takes as long as to print them.
     let stock = stock::take(&work.dir, &work.patterns, &look).with_context(|| cannot(work, "read"))?;
+    let stock = ManuallyDrop::new(stock);
     work.quiet();
-    let mut plan = planned(work, &stock, policy)?;
+    let mut plan = ManuallyDrop::new(planned(work, &stock, policy)?);
     for at in plan.removals().collect::<Vec<_>>() {
         if let Some(Left::InUse(why) | Left::Failed(why)) = in_use(work, &stock, at, &look) {
             let decision = &mut plan.decisions[at];
             decision.action = Action::Leave;
-            decision.reasons = vec![why];
+            decision.reasons = vec![why.into()];
         }
     }
     tell_plan(work, &stock, &plan, Tell::All, out)?;

@@ -60,9 +60,8 @@ fn checked(work: &Work<'_>, path: &Path, built: &Built<'_>, read: &dyn Fn(u64)) 
     let name = built.name().to_string_lossy().into_owned();
     let stat = work.dir.stat(built.name()).context("cannot look at the snapshot")?.into();
     let unit = Unit {
-        series: String::new(),
+        series: "".into(),
         key: crate::checkpoint::name::Key::default(),
-        step: None,
         members: vec![Member { name: name.clone(), stat }],
         unfinished: false,
         pinned_beside: false,

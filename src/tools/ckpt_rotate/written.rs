@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::args::Args;
 use super::open::{Work, say};
 use super::rotate::{self, Tell};
-use crate::checkpoint::plan::Policy;
+use crate::checkpoint::plan::{Policy, Reason};
 use crate::checkpoint::stock;
 use crate::entry::Out;
 use crate::exit::{Exit, Failure};
@@ -30,7 +30,7 @@ struct Victim {
     /// Identifies every file of it as it was.
     fingerprint: String,
     size_bytes: u64,
-    reasons: Vec<String>,
+    reasons: Vec<Reason>,
 }
 
 const VERSION: u32 = 1;
@@ -52,7 +52,7 @@ pub(super) fn plan(args: &Args, path: &Path, out: &mut Out) -> anyhow::Result<Ex
         let known = &stock.known[at];
         let victim = Victim {
             fingerprint: format!("{:016x}", known.fingerprint),
-            size_bytes: known.facts.size,
+            size_bytes: known.size,
             reasons: plan.decisions[at].reasons.clone(),
         };
         (known.unit.name.clone(), victim)
@@ -104,7 +104,7 @@ pub(super) fn apply(args: &Args, path: &Path) -> anyhow::Result<Exit> {
     if victims.is_empty() {
         return Ok(Exit::Done);
     }
-    victims.sort_by_key(|at| stock.known[*at].facts.when);
+    victims.sort_by_key(|at| stock.known[*at].when);
     let (_, exit) = rotate::take_away(&work, &stock, &victims, &look, &mut BTreeSet::new())?;
     if args.defer {
         return Ok(exit);
