@@ -35,6 +35,8 @@ complete -c bgrun -s q -l quiet -d 'Print nothing but errors'
 complete -c bgrun -l dry-run -d 'Say what would be started and do nothing'
 complete -c bgrun -l watchdog-any-cpu -d 'A run that is silent is stuck even while it uses the processor'
 complete -c bgrun -l unsafe-lock -d 'Use a jobs directory on a network file system, where locks prove nothing to other hosts'
+complete -c bgrun -l recover -d 'Adopt the jobs whose supervisor was killed, and start those again that asked for it'
+complete -c bgrun -l recover-env -d 'Keep the environment in the jobs directory, so that --recover can start the job in it'
 complete -c bgrun -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bgrun -s V -l version -d 'Print version'
 

@@ -108,7 +108,14 @@ fn through_supervisor(
         Ok(Some(job)) if job.state.is_terminal() && job.record.state.is_terminal() => {
             let left = Family { key: job.record.key.clone(), supervisor: None, known: vec![] };
             let stopped = stop(&|| left.members(), libc::SIGKILL, None, &mut Instant::now)?;
-            Ok(Some(if stopped.survivors.is_empty() { Outcome::Gone(job.state) } else { survived(&stopped.survivors) }))
+            // One that adopted the job is no parent of what it left behind before.
+            let adopted = job.record.supervisor.is_some_and(|supervisor| supervisor.adopted);
+            let unproved = if adopted { unproved(&job.record) } else { Vec::new() };
+            Ok(Some(match (stopped.survivors.is_empty(), unproved.is_empty()) {
+                (false, _) => survived(&stopped.survivors),
+                (true, false) => Outcome::Unproved(unproved),
+                (true, true) => Outcome::Gone(job.state),
+            }))
         }
         // The launch was called off: there is no job, and there never was.
         Ok(None) => Ok(Some(Outcome::Gone(State::Cancelled))),
@@ -146,7 +153,6 @@ fn take_over(dir: &StateDir, lock: Lock, request: &CancelRequest, here: &Here, a
         known: known.into_iter().chain(asked.orphans.iter().copied()).collect(),
     };
     let was_alive = same_boot && !family.members().is_empty();
-    let mut suspects = Vec::new();
     if was_alive {
         let began = Instant::now();
         let stopped = stop(&|| family.members(), request.signal, None, &mut || began + grace(request))?;
@@ -154,20 +160,23 @@ fn take_over(dir: &StateDir, lock: Lock, request: &CancelRequest, here: &Here, a
             return Ok(survived(&stopped.survivors));
         }
     }
-    if same_boot {
-        suspects = Family::suspects(&Orphaned {
-            start_ticks: record.start_ticks.unwrap_or(u64::MAX),
-            reaper: record.supervisor.map_or(1, |supervisor| supervisor.reaper),
-            cgroup: record.cgroup.as_deref(),
-        });
-    }
-    let unproved: Vec<String> = suspects.iter().map(|p| format!("pid {} ({})", p.pid, p.comm)).collect();
+    let unproved = if same_boot { unproved(&record) } else { Vec::new() };
     let state = if was_alive || (same_boot && asked.of_living) { State::Cancelled } else { State::Lost };
     let closed = amend(id, &bytes, |record| close(record, state, request, &unproved))?;
     RecordFile::new(dir, id).replace_bytes(&closed, true).with_context(|| format!("cannot write the record of job '{id}'"))?;
     dir.note_ended(id);
     lock.remove(dir)?;
     Ok(if unproved.is_empty() { Outcome::Gone(state) } else { Outcome::Unproved(unproved) })
+}
+
+/// Processes that may be the job's, where no supervisor is their parent, and can't be told.
+fn unproved(record: &Record) -> Vec<String> {
+    let suspects = Family::suspects(&Orphaned {
+        start_ticks: record.start_ticks.unwrap_or(u64::MAX),
+        reaper: record.supervisor.map_or(1, |supervisor| supervisor.reaper),
+        cgroup: record.cgroup.as_deref(),
+    });
+    suspects.iter().map(|p| format!("pid {} ({})", p.pid, p.comm)).collect()
 }
 
 /// Who holds a job's lock.

@@ -17,6 +17,12 @@ pub fn monotonic() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
+/// How long ago the machine was booted, the time in which it slept included (`CLOCK_BOOTTIME`).
+#[must_use]
+pub fn since_boot() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
 /// The time of day of a moment of the monotonic clock, as the clock shows it now; with the date where it isn't today.
 #[must_use]
 pub fn at(moment: Duration) -> String {

@@ -34,12 +34,13 @@ const ROOMS: [(&str, &[&str]); 19] = [
 const EVERYTHING: &[&str] = &["*"];
 
 /// What only `tools` may do: read the environment, print, exit. Each exception has its reason.
-const TOUCHES_THE_WORLD: [(&str, &str, &str); 8] = [
+const TOUCHES_THE_WORLD: [(&str, &str, &str); 9] = [
     ("src/bin/bgrun.rs", "env::args", "its first argument tells whether it is a supervisor"),
     ("src/entry.rs", "env::args", "the one main parses the command line"),
     ("src/entry.rs", "io::stdout", "the one main owns the output"),
     ("src/entry.rs", "io::stderr", "the one main reports errors"),
     ("src/supervisor/handover.rs", "env::vars", "a supervisor keeps its launcher's environment but for the marks"),
+    ("src/supervisor/recover.rs", "env::vars", "a recovered job inherits that of the call, unless its own was kept"),
     ("src/supervisor/run.rs", "env::vars", "and so does every further run"),
     ("src/supervisor/start.rs", "env::vars", "a job inherits its caller's environment"),
     ("src/supervisor/start.rs", "env::current_dir", "the record says where the job runs"),

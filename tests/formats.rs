@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use bgtools::process::Identity;
 use bgtools::progress::{Progress, Sample};
 use bgtools::record::{
-    Breaker, CancelRequest, End, Evidence, Place, Policy, Record, Restart, RunRecord, State, Supervisor, Usage, VERSION, Warn,
-    Watchdog, amend, parse,
+    Breaker, CancelRequest, End, Evidence, Place, Policy, Record, Restart, RunRecord, Settings, State, Supervisor, Usage,
+    VERSION, Warn, Watchdog, amend, parse,
 };
 use bgtools::text::Text;
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ pub(crate) fn full_record() -> Record {
         parent: Some("b_20251129_120300".into()),
         isolation: "session".into(),
         cgroup: Some("/".into()),
-        supervisor: Some(Supervisor { identity: Identity { pid: 1, start_ticks: 1 }, reaper: 1 }),
+        supervisor: Some(Supervisor { identity: Identity { pid: 1, start_ticks: 1 }, reaper: 1, adopted: true }),
         pid: Some(1),
         pgid: Some(1),
         sid: Some(1),
@@ -214,6 +214,7 @@ pub(crate) fn full_record() -> Record {
             on_fail: Some("x".into()),
             on_stuck: Some("x".into()),
         },
+        settings: Settings { memsafe: true, nice: Some(1), ionice: Some((2, 4)), oom_score_adj: Some(1) },
     }
 }
 

@@ -333,3 +333,46 @@ fn options_that_make_no_sense_are_refused() {
     }
     assert!(fs::read_dir(jobs.dir()).map_or(0, Iterator::count) == 0, "something is left");
 }
+
+/// The scripts that come along: a mail, a webhook with the real curl.
+#[test]
+fn the_notify_scripts_say_what_happened() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let jobs = Jobs::new();
+    let bin = jobs.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let mail = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > '{0}.args'\ncat > '{0}'\n", jobs.path("mail").display());
+    fs::write(bin.join("mail"), mail).unwrap();
+    fs::set_permissions(bin.join("mail"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let notify = crate::support::root().join("contrib/notify");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = format!("'{}' http://{}/hook", notify.join("webhook.sh").display(), listener.local_addr().unwrap());
+    let mail = format!("'{}' me@example.org", notify.join("mail.sh").display());
+    let words = ["-n", "bad", "--on-fail", &mail, "--on-end", &hook, "--", "sh", "-c", "printf 'last words\\033[2J\\n'; exit 3"];
+    let id = jobs.bgrun(words).env("PATH", path).ok().trim().to_owned();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut length = 0;
+    loop {
+        let mut head = String::new();
+        reader.read_line(&mut head).unwrap();
+        if let Some(value) = head.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if head.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+    let posted: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&posted["id"], &posted["state"], &posted["exit"]["code"]), (&json!(id), &json!("failed"), &json!(3)));
+    let record = jobs.ended(&id);
+    assert_eq!(record["evidence"]["hooks"], json!(["--on-fail: exit 0", "--on-end: exit 0"]));
+    assert_eq!(fs::read_to_string(jobs.path("mail.args")).unwrap(), "-s\n[bgtools] bad failed\n--\nme@example.org\n");
+    let said = fs::read_to_string(jobs.path("mail")).unwrap();
+    assert!(said.starts_with(&format!("Job {id} is failed (run 1) on ")) && said.contains("last words"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+}

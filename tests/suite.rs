@@ -30,6 +30,7 @@ mod progress_journal;
 mod progress_todo;
 mod readme;
 mod records;
+mod recover;
 mod runs;
 mod sessions;
 mod skips;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, setsid};
 
-use super::{OomScore, Spec};
+use super::{OOM_SCORE_ADJ, Spec};
 use crate::exit::{Exit, Failure};
 use crate::process::{Identity, Stat};
 use crate::sys;
@@ -30,6 +30,8 @@ pub enum Step {
     Ionice = 4,
     /// Executing the command.
     Exec = 5,
+    /// It was killed before it could.
+    Killed = 6,
 }
 
 /// Why the command didn't start.
@@ -50,6 +52,7 @@ impl Refused {
         let why = Errno::from_raw(self.errno).desc();
         let of = |exit, what: String| Failure::new(exit, format!("{what}: {why}"));
         match self.step {
+            Step::Killed => Failure::new(Exit::Broken, "the job's process was killed before it became the command"),
             Step::Prepare => of(Exit::Broken, "cannot prepare the job's process".into()),
             Step::OomScore => of(Exit::Broken, "cannot set oom_score_adj".into())
                 .hint("only a privileged process may lower it; --oom-score-adj takes 0 to 1000 from anybody"),
@@ -144,7 +147,7 @@ impl Report {
     fn judge(said: &[u8], pid: i32) -> Result<(), Refused> {
         let broken = |errno| Err(Refused { step: Step::Prepare, errno });
         match *said {
-            [] if Stat::read(pid).is_none_or(|stat| stat.forked_only) => broken(libc::ESRCH),
+            [] if Stat::read(pid).is_none_or(|stat| stat.forked_only) => Err(Refused { step: Step::Killed, errno: 0 }),
             [] => Ok(()),
             [step, a, b, c, d] => {
                 let step = [Step::OomScore, Step::Nice, Step::Ionice, Step::Exec].into_iter().find(|s| *s as u8 == step);
@@ -190,14 +193,11 @@ fn prepare(spec: &Spec, log: &File, gate: OwnedFd) -> Result<(), Refused> {
     Ok(())
 }
 
-fn oom_score(wanted: OomScore) -> io::Result<()> {
+fn oom_score(wanted: Option<i32>) -> io::Result<()> {
     const FILE: &str = "/proc/self/oom_score_adj";
     let value = match wanted {
-        OomScore::Exactly(value) => value,
-        OomScore::AtLeast(value) => {
-            let now = fs::read_to_string(FILE)?.trim().parse::<i32>().map_err(io::Error::other)?;
-            now.max(value)
-        }
+        Some(value) => value,
+        None => fs::read_to_string(FILE)?.trim().parse::<i32>().map_err(io::Error::other)?.max(OOM_SCORE_ADJ),
     };
     fs::write(FILE, value.to_string())
 }

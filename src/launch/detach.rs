@@ -89,7 +89,12 @@ fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
     Ok(None)
 }
 
-fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
+/// Starts a supervisor with nothing of the caller's but the directory and the claims: `supervise` lives its life in a
+/// process of its own, which ends when it returns.
+///
+/// # Errors
+/// As `socketpair(2)` and `fork(2)`.
+pub fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
     // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();

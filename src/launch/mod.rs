@@ -21,18 +21,18 @@ mod log;
 mod talk;
 
 pub use command::{Gated, Refused, Report, Step};
-pub use detach::launch;
+pub use detach::{launch, start_supervisor};
 pub use environment::job_environment;
 pub use log::{LogFile, reopen};
 pub use talk::{Answer, Talk};
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Policy;
+use crate::record::{Policy, Record, Settings};
 use crate::text::Text;
 
 /// Everything that the launcher knows of a job.
@@ -58,8 +58,10 @@ pub struct Spec {
     pub nice: Option<i32>,
     /// I/O class and level.
     pub ionice: Option<(u8, u8)>,
-    /// How willingly the kernel kills it for memory.
-    pub oom_score_adj: OomScore,
+    /// How willingly the kernel kills it for memory: this, or at least [`OOM_SCORE_ADJ`].
+    pub oom_score_adj: Option<i32>,
+    /// Keep the environment, so that the job can be started again in it.
+    pub recover_env: bool,
     /// Refuse while a job of this name is live.
     pub unique: bool,
     /// Go on where locks can't be trusted.
@@ -101,11 +103,39 @@ impl LogPlace {
     }
 }
 
-/// `/proc/PID/oom_score_adj`, -1000 to 1000.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub enum OomScore {
-    /// At least this.
-    AtLeast(i32),
-    /// This, or the launch fails.
-    Exactly(i32),
+/// How willingly the kernel kills a job for memory, unless told otherwise: before the terminal that it was started from.
+pub const OOM_SCORE_ADJ: i32 = 500;
+
+impl Spec {
+    /// As the record keeps it.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        Settings { memsafe: self.memsafe, nice: self.nice, ionice: self.ionice, oom_score_adj: self.oom_score_adj }
+    }
+
+    /// That of a further run, as far as its record knows.
+    #[must_use]
+    pub fn of_record(record: &Record, dir: &Path) -> Self {
+        let Settings { memsafe, nice, ionice, oom_score_adj } = record.settings;
+        Self {
+            name: record.name.clone(),
+            cmd: record.cmd.clone(),
+            chdir: record.cwd.as_ref().map(|cwd| cwd.as_os_str().into()),
+            dir: dir.to_owned(),
+            log: LogPlace::File(record.log.as_os_str().into()),
+            env: record.env.clone(),
+            env_secret: record.env_secret.clone(),
+            memsafe,
+            nice,
+            ionice,
+            oom_score_adj,
+            recover_env: false,
+            unique: false,
+            unsafe_lock: false,
+            policy: record.policy.clone(),
+            key: record.key.clone(),
+            parent: record.parent.clone(),
+            claims: Vec::new(),
+        }
+    }
 }

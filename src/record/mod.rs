@@ -10,7 +10,7 @@ mod stored;
 
 pub use name::{MAX_NAME, base_name, check_name, parse_id, resembling};
 pub use policy::{Breaker, Place, Policy, Restart, Warn, Watchdog};
-pub use stored::{CancelRequest, End, Evidence, Record, RunRecord, State, Supervisor, Usage, VERSION};
+pub use stored::{CancelRequest, End, Evidence, Record, RunRecord, Settings, State, Supervisor, Usage, VERSION};
 
 use std::fmt;
 

@@ -250,6 +250,9 @@ pub struct Record {
     pub usage: Usage,
     /// What its supervisor was told.
     pub policy: Policy,
+    /// How the command is started, where that was said.
+    #[serde(default, skip_serializing_if = "Settings::is_plain")]
+    pub settings: Settings,
 }
 
 impl Record {
@@ -257,6 +260,29 @@ impl Record {
     #[must_use]
     pub fn process(&self) -> Option<Identity> {
         Some(Identity { pid: self.pid?, start_ticks: self.start_ticks? })
+    }
+}
+
+/// How the command is started, so that it can be started so again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// One thread a library and two arenas, where not set already.
+    #[serde(default)]
+    pub memsafe: bool,
+    /// Added to the scheduling priority.
+    #[serde(default)]
+    pub nice: Option<i32>,
+    /// I/O class and level, as `ioprio_set(2)` numbers them.
+    #[serde(default)]
+    pub ionice: Option<(u8, u8)>,
+    /// Its `oom_score_adj`, where it was given.
+    #[serde(default)]
+    pub oom_score_adj: Option<i32>,
+}
+
+impl Settings {
+    fn is_plain(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -269,6 +295,9 @@ pub struct Supervisor {
     /// Who inherits its children should it die: its parent when it had been started.
     #[serde(default)]
     pub reaper: i32,
+    /// The job was another supervisor's, which was killed: what it left behind is not this one's child.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 /// `ID.d/cancel.json`: who wants the job stopped, and how.

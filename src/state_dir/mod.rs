@@ -27,9 +27,11 @@ pub use network::refuse_network;
 pub use record_file::RecordFile;
 pub use truth::{Observed, Place, observe};
 
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,9 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::record::{CancelRequest, Record, Unreadable, parse};
+
+/// A job's environment, where it was to be kept; removed at its end.
+const ENVIRONMENT: &str = "environ";
 
 /// An open jobs directory.
 #[derive(Debug)]
@@ -145,10 +150,48 @@ impl StateDir {
         replace_file(self.beside(id)?.as_fd(), "cancel.json", &crate::record::line(request))
     }
 
+    /// Keeps an environment in `ID.d/environ`, as `/proc/PID/environ` has it, for the owner's eyes. Durable when it returns.
+    ///
+    /// # Errors
+    /// As `mkdir(2)`, `write(2)`, `rename(2)`.
+    pub fn keep_environment(&self, id: &str, variables: impl Iterator<Item = (OsString, OsString)>) -> io::Result<()> {
+        match mkdirat(self.as_fd(), beside_name(id).as_str(), Mode::S_IRWXU) {
+            Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat();
+        let bytes: Vec<u8> = variables.flat_map(entry).collect();
+        replace_file(self.beside(id)?.as_fd(), ENVIRONMENT, &bytes)
+    }
+
+    /// The environment that was kept, if one was.
+    ///
+    /// # Errors
+    /// As `open(2)` and `read(2)`.
+    pub fn kept_environment(&self, id: &str) -> io::Result<Option<Vec<(OsString, OsString)>>> {
+        let Ok(beside) = self.beside(id) else { return Ok(None) };
+        let Some(bytes) = read_file(beside.as_fd(), ENVIRONMENT)? else { return Ok(None) };
+        let entry = |entry: &[u8]| {
+            let at = entry.iter().skip(1).position(|b| *b == b'=')? + 1;
+            Some((OsString::from_vec(entry[..at].to_vec()), OsString::from_vec(entry[at + 1..].to_vec())))
+        };
+        Ok(Some(bytes.split(|b| *b == 0).filter_map(entry).collect()))
+    }
+
+    /// Removes it: no further run will need it.
+    pub fn forget_environment(&self, id: &str) {
+        if let Ok(beside) = self.beside(id) {
+            let _ = file::remove(beside.as_fd(), ENVIRONMENT);
+            // With anything else in it, it stays.
+            let _ = unlinkat(self.as_fd(), beside_name(id).as_str(), UnlinkatFlags::RemoveDir);
+        }
+    }
+
     /// Takes the request back, with the folder where nothing else is in it: the job it was for was never started.
     pub(super) fn forget_request(&self, id: &str) {
         if let Ok(beside) = self.beside(id) {
             let _ = file::remove(beside.as_fd(), "cancel.json");
+            let _ = file::remove(beside.as_fd(), ENVIRONMENT);
             let _ = unlinkat(self.as_fd(), beside_name(id).as_str(), UnlinkatFlags::RemoveDir);
         }
     }

@@ -10,7 +10,7 @@ use nix::fcntl::{FallocateFlags, RenameFlags, fallocate, renameat2};
 
 use super::file::{create_new, remove};
 use super::{StateDir, record_name};
-use crate::record::{Record, line};
+use crate::record::{Record, amend, line};
 
 /// Room for what a record grows by until its end: fifty runs with reasons, and evidence.
 const GROWTH: usize = 16 << 10;
@@ -21,13 +21,14 @@ pub struct RecordFile<'a> {
     dir: &'a StateDir,
     id: String,
     spare: Option<File>,
+    foreign: bool,
 }
 
 impl<'a> RecordFile<'a> {
     /// For the holder of the job's lock. Nothing is written yet.
     #[must_use]
     pub fn new(dir: &'a StateDir, id: &str) -> Self {
-        Self { dir, id: id.to_owned(), spare: None }
+        Self { dir, id: id.to_owned(), spare: None, foreign: false }
     }
 
     /// For a record that is published: sets room aside for the next one, as far as there is any.
@@ -36,6 +37,13 @@ impl<'a> RecordFile<'a> {
         let mut file = Self::new(dir, &record.id);
         let _ = file.set_aside(line(record).len());
         file
+    }
+
+    /// The record is another supervisor's, perhaps of a later program: what this one doesn't know of it stays.
+    #[must_use]
+    pub const fn of_another(mut self) -> Self {
+        self.foreign = true;
+        self
     }
 
     /// Publishes the first record; durable when it returns. A crash before that leaves the whole record or none, and perhaps a temporary that the next launch of that id passes by.
@@ -53,7 +61,9 @@ impl<'a> RecordFile<'a> {
     /// # Errors
     /// As `write(2)`, `fdatasync(2)`, `rename(2)`.
     pub fn replace(&mut self, record: &Record) -> io::Result<()> {
-        self.replace_bytes(&line(record), record.state.is_terminal())
+        let amended = || amend(&self.id, &self.dir.record_bytes(&self.id).ok()??, |stored| stored.clone_from(record)).ok();
+        let bytes = self.foreign.then(amended).flatten().unwrap_or_else(|| line(record));
+        self.replace_bytes(&bytes, record.state.is_terminal())
     }
 
     /// The same for a record that is serialised already; after the `last` one no room is set aside.

@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -31,6 +32,17 @@ pub(super) struct Kept {
     pub(super) cycle: Cycle,
     /// Only while a further run may come.
     pub(super) spec: Option<Spec>,
+    /// When that is, where it is a moment that is waited for.
+    pub(super) due: Option<Duration>,
+    /// The record was begun by another supervisor.
+    pub(super) recovered: bool,
+}
+
+impl Kept {
+    /// Of a job that had another supervisor before.
+    pub(super) fn recovered(record: Record, lock: Lock, cycle: Cycle, spec: Spec) -> Self {
+        Self { record, lock, cycle, spec: Some(spec), due: None, recovered: true }
+    }
 }
 
 /// What a supervisor goes on with after its exec.
@@ -54,6 +66,8 @@ struct Handed {
     report: Option<RawFd>,
     cycle: Cycle,
     spec: Option<Spec>,
+    due: Option<Duration>,
+    recovered: bool,
 }
 
 impl Stage {
@@ -75,13 +89,31 @@ impl Stage {
             dir: StateDir::from_open(taken(handed.dir)?, handed.path),
             talk: handed.talk.map(taken).transpose()?.map(|file| Talk::new(OwnedFd::from(file))),
             report: handed.report.map(taken).transpose()?.map(Report),
-            kept: Kept { record: handed.record, lock, cycle: handed.cycle, spec: handed.spec },
+            kept: Kept {
+                record: handed.record,
+                lock,
+                cycle: handed.cycle,
+                spec: handed.spec,
+                due: handed.due,
+                recovered: handed.recovered,
+            },
         })
     }
 }
 
 /// Executes the program again. It comes back only where that fails; everything goes on in this memory then.
 pub(super) fn hand_over(dir: &StateDir, kept: &Kept, report: Option<&Report>, talk: Option<&Talk>) -> io::Error {
+    hand_over_with(std::env::vars_os(), dir, kept, report, talk)
+}
+
+/// The same with another environment, which every further run inherits.
+pub(super) fn hand_over_with(
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+    dir: &StateDir,
+    kept: &Kept,
+    report: Option<&Report>,
+    talk: Option<&Talk>,
+) -> io::Error {
     let go = || -> io::Result<()> {
         let handed = Handed {
             record: kept.record.clone(),
@@ -92,13 +124,15 @@ pub(super) fn hand_over(dir: &StateDir, kept: &Kept, report: Option<&Report>, ta
             report: report.map(|report| left_open(&report.0)).transpose()?,
             cycle: kept.cycle.clone(),
             spec: kept.spec.clone(),
+            due: kept.due,
+            recovered: kept.recovered,
         };
         let mut memory = File::from(memfd_create("bgrun", MFdFlags::empty())?);
         memory.write_all(&serde_json::to_vec(&handed)?)?;
         memory.rewind()?;
         let flag = format!("{FLAG}{}", memory.as_raw_fd());
         let argv = [CString::new("bgrun")?, CString::new(flag)?, CString::new(kept.record.id.as_str())?];
-        execve(c"/proc/self/exe", &argv, &environment(&kept.record.key))?;
+        execve(c"/proc/self/exe", &argv, &environment(inherited, &kept.record.key))?;
         Ok(())
     };
     go().err().unwrap_or_else(|| io::ErrorKind::Other.into())
@@ -117,9 +151,9 @@ fn taken(fd: RawFd) -> io::Result<File> {
 }
 
 /// The caller's environment with the supervisor's mark, and without that of the job it may be started in.
-fn environment(key: &str) -> Vec<CString> {
+fn environment(inherited: impl Iterator<Item = (OsString, OsString)>, key: &str) -> Vec<CString> {
     let entry = |name: &OsStr, value: &OsStr| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok();
-    let inherited = std::env::vars_os().filter(|(name, _)| name != JOB_KEY && name != SUPERVISOR_MARK);
+    let inherited = inherited.filter(|(name, _)| name != JOB_KEY && name != SUPERVISOR_MARK);
     let mark = entry(SUPERVISOR_MARK.as_ref(), key.as_ref());
     mark.into_iter().chain(inherited.filter_map(|(name, value)| entry(&name, &value))).collect()
 }

@@ -13,6 +13,7 @@
 
 mod handover;
 mod hooks;
+mod recover;
 mod run;
 mod signals;
 mod start;
@@ -22,6 +23,7 @@ mod watch;
 mod watchdog;
 
 pub use handover::Stage;
+pub use recover::{Remedy, recover};
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ use self::verdict::Run;
 use self::waiting::Waited;
 use crate::launch::{Answer, Report, Spec, Talk};
 use crate::policy::Next;
+use crate::record::State;
 use crate::state_dir::{RecordFile, StateDir};
 use crate::sys;
 
@@ -78,6 +81,7 @@ impl<'a> Job<'a> {
     fn new(dir: &'a StateDir, kept: Kept) -> Self {
         let signals = listen();
         let file = RecordFile::with_room(dir, &kept.record);
+        let file = if kept.recovered { file.of_another() } else { file };
         Self { dir, kept, file, signals }
     }
 }
@@ -93,7 +97,7 @@ fn listen() -> Signals {
 }
 
 /// The rest of a job's life: `report` is that of a run whose gate was just opened, `talk` leads to a launcher that waits.
-fn live(dir: &StateDir, kept: Kept, report: Option<Report>, talk: Option<Talk>) {
+fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Talk>) {
     let mut begun = report.map(|report| report.read(kept.record.pid.unwrap_or(0)));
     if let Some(mut talk) = talk {
         if let Some(Err(refused)) = begun {
@@ -104,10 +108,13 @@ fn live(dir: &StateDir, kept: Kept, report: Option<Report>, talk: Option<Talk>) 
         }
         let _ = talk.say(&Answer::Started(Box::new(kept.record.clone())));
     }
+    // A command that runs and that nobody here has started is another supervisor's.
+    let mut adopted = begun.is_none() && kept.record.state == State::Running;
+    let mut due = kept.due.take();
     let mut job = Job::new(dir, kept);
-    let mut due = None;
     loop {
         let started = match begun.take() {
+            None if adopted => Ok(()),
             Some(read) => read.map_err(|refused| refused.failure(&job.kept.record.cmd)),
             None => match waiting::wait(&mut job, due) {
                 Waited::Due => run::start(&mut job),
@@ -116,6 +123,7 @@ fn live(dir: &StateDir, kept: Kept, report: Option<Report>, talk: Option<Talk>) 
             },
         };
         let run = match started {
+            Ok(()) if std::mem::take(&mut adopted) => watch::watch_adopted(&mut job),
             Ok(()) => watch::watch(&mut job),
             Err(failure) => Run::refused(&failure),
         };

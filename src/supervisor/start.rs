@@ -62,6 +62,12 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
         let _ = lock.remove(dir);
         return Err(broken(format!("cannot write the record of job '{id}' in '{}'", shown(dir.path())), error));
     }
+    let kept = if spec.recover_env { dir.keep_environment(&id, std::env::vars_os()) } else { Ok(()) };
+    if let Err(error) = kept {
+        abandon(gated);
+        withdraw(dir, &record, lock);
+        return Err(broken(format!("cannot keep the environment of job '{id}'"), error));
+    }
     // From here on another `--unique` sees this job.
     drop(unique.take());
     // A cancel that came before the gate opens is heard: the command never runs.
@@ -77,7 +83,7 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
             let first = report.is_some().then_some(began);
             let further = report.is_none() || spec.policy.repeats();
             let cycle = Cycle::new(first, began);
-            Ok((Kept { record, lock, cycle, spec: further.then(|| spec.clone()) }, report))
+            Ok((Kept { record, lock, cycle, spec: further.then(|| spec.clone()), due: None, recovered: false }, report))
         }
         Err(failure) => {
             withdraw(dir, &record, lock);
@@ -94,7 +100,7 @@ pub(super) fn withdraw(dir: &StateDir, record: &Record, lock: Lock) {
 }
 
 /// Becomes the parent of what its command leaves behind.
-fn prepare() -> io::Result<Signals> {
+pub(super) fn prepare() -> io::Result<Signals> {
     nix::sys::prctl::set_child_subreaper(true)?;
     // Started from inside a job it has inherited a raised score; it must outlive what it watches.
     let _ = fs::write("/proc/self/oom_score_adj", "0");
@@ -151,9 +157,10 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned)
         key: spec.key.clone(),
         parent: spec.parent.clone(),
         isolation: "session".into(),
-        supervisor: Some(Supervisor { identity: Identity::own(), reaper: getppid().as_raw() }),
+        supervisor: Some(Supervisor { identity: Identity::own(), reaper: getppid().as_raw(), adopted: false }),
         created: clock::rfc3339(created),
         policy: spec.policy.clone(),
+        settings: spec.settings(),
         ..Record::default()
     }
 }

@@ -28,19 +28,30 @@ pub(super) struct Run {
     reason: Option<String>,
     evidence: Evidence,
     left_running: usize,
+    /// When, where that was seen.
+    ended: Option<String>,
     /// It is one, and not only the end of a wait.
     ran: bool,
 }
 
 impl Run {
     fn none(outcome: Outcome, reason: String, ran: bool) -> Self {
-        let (usage, evidence) = (Usage::default(), Evidence::default());
-        Self { outcome, end: None, usage, reason: Some(reason), evidence, left_running: 0, ran }
+        let (usage, evidence, ended) = (Usage::default(), Evidence::default(), Some(clock::rfc3339(&clock::now())));
+        Self { outcome, end: None, usage, reason: Some(reason), evidence, left_running: 0, ended, ran }
     }
 
     /// The command couldn't be executed.
     pub(super) fn refused(failure: &Failure) -> Self {
         Self::none(Outcome::CannotRun, failure.message.clone(), true)
+    }
+
+    /// Its supervisor was killed, or the machine went down, while it ran or waited.
+    pub(super) fn unknown(why: Option<String>, ran: bool) -> Self {
+        let why = why.unwrap_or_else(|| "its supervisor was killed".into());
+        let mut run = Self::none(Outcome::Unknown, why, ran);
+        run.evidence.from = Some("recovery".into());
+        run.ended = None;
+        run
     }
 
     /// No run at all: the job was cancelled while it waited.
@@ -65,7 +76,7 @@ pub(super) fn asked(job: &Job<'_>, sender: Sender) -> CancelRequest {
 
 /// What is to be said of a run that was watched to its end.
 pub(super) fn ended(job: &Job<'_>, reaping: &Reaping, stopping: Option<Stopping>, left_running: usize) -> Run {
-    let end = End::from_wait(reaping.status.unwrap_or_default());
+    let end = reaping.status.map(End::from_wait);
     let oom_kills = machine_oom_kills().zip(reaping.oom_kills_before).map(|(now, before)| now.saturating_sub(before));
     let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
     let wall = clock::monotonic().saturating_sub(job.kept.cycle.began);
@@ -80,24 +91,27 @@ pub(super) fn ended(job: &Job<'_>, reaping: &Reaping, stopping: Option<Stopping>
         (Some(Why::Cancel), _) => Outcome::Cancelled,
         (Some(Why::Limit), _) => Outcome::TimedOut,
         (Some(Why::Silence), _) => Outcome::Stuck,
-        (None, End::Code { code: 0 }) => Outcome::Succeeded,
-        (None, End::Code { code: NOT_NOW }) => Outcome::NotNow,
-        (None, _) => Outcome::Failed,
+        (None, None) => Outcome::Unknown,
+        (None, Some(End::Code { code: 0 })) => Outcome::Succeeded,
+        (None, Some(End::Code { code: NOT_NOW })) => Outcome::NotNow,
+        (None, Some(_)) => Outcome::Failed,
     };
     let span = |s: Option<f64>| clock::brief(policy::span(s.unwrap_or_default()));
     let reason = match outcome {
         Outcome::Cancelled => stopping.as_ref().and_then(|stopping| stopping.request.as_ref()).map(by),
         Outcome::TimedOut => Some(format!("timed out after {}", span(policy.timeout_s))),
         Outcome::Stuck => Some(format!("stuck: silent and idle for {}", span(policy.watchdog.map(|dog| dog.after_s)))),
-        _ => killed(end, oom_kills),
+        Outcome::Unknown => Some("it ended after its supervisor was killed: its exit status is not known".into()),
+        _ => end.and_then(|end| killed(end, oom_kills)),
     };
     let evidence = Evidence {
-        from: Some("wait".into()),
+        from: Some(if end.is_some() { "wait" } else { "recovery" }.into()),
         oom_kills_machine: oom_kills.filter(|n| *n > 0),
         cancel: stopping.and_then(|stopping| stopping.request),
         ..Evidence::default()
     };
-    Run { outcome, end: Some(end), usage, reason, evidence, left_running, ran: true }
+    let ended = Some(clock::rfc3339(&clock::now()));
+    Run { outcome, end, usage, reason, evidence, left_running, ended, ran: true }
 }
 
 /// What follows this run.
@@ -107,14 +121,13 @@ pub(super) fn judge(job: &mut Job<'_>, run: &Run) -> Next {
 }
 
 /// Notes in the record how the run ended.
-fn note(job: &mut Job<'_>, run: Run, outlook: Option<&str>) -> String {
-    let ended = clock::rfc3339(&clock::now());
+fn note(job: &mut Job<'_>, run: Run, outlook: Option<&str>) -> Option<String> {
     let record = &mut job.kept.record;
     if run.ran {
         record.usage = record.usage.plus(run.usage);
         record.exit = run.end;
         if let Some(last) = record.runs.last_mut() {
-            last.ended = Some(ended.clone());
+            last.ended.clone_from(&run.ended);
             last.exit = run.end;
             last.reason.clone_from(&run.reason);
             last.usage = run.usage;
@@ -126,7 +139,7 @@ fn note(job: &mut Job<'_>, run: Run, outlook: Option<&str>) -> String {
     };
     let hooks = record.evidence.take().map(|before| before.hooks).unwrap_or_default();
     record.evidence = Some(Evidence { hooks, ..run.evidence });
-    ended
+    run.ended
 }
 
 /// Between two runs: empties the one before, says when the next one is, and tells who wants to hear of a failure.
@@ -158,14 +171,14 @@ pub(super) fn conclude(mut job: Job<'_>, run: Run, why: Option<String>) {
 pub(super) fn skip(mut job: Job<'_>, why: String) {
     job.kept.record.reason = Some(why);
     let ended = clock::rfc3339(&clock::now());
-    close(job, State::Skipped, ended, false);
+    close(job, State::Skipped, Some(ended), false);
 }
 
 /// Writes the verdict, tells who wants to hear of it, then removes the lock: a reader that finds the lock free finds the
 /// verdict.
-fn close(mut job: Job<'_>, state: State, ended: String, stuck: bool) {
+fn close(mut job: Job<'_>, state: State, ended: Option<String>, stuck: bool) {
     job.kept.record.state = state;
-    job.kept.record.ended = Some(ended);
+    job.kept.record.ended = ended;
     if !write(&mut job) {
         return;
     }
@@ -173,6 +186,7 @@ fn close(mut job: Job<'_>, state: State, ended: String, stuck: bool) {
     if tell(&mut job, true, failed, stuck) {
         let _ = job.file.replace(&job.kept.record);
     }
+    job.dir.forget_environment(&job.kept.record.id);
     job.dir.note_ended(&job.kept.record.id);
     let _ = job.kept.lock.remove(job.dir);
 }

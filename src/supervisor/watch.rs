@@ -17,6 +17,8 @@ use crate::sys::{self, Reaped};
 #[derive(Debug, Default)]
 pub(super) struct Reaping {
     pub(super) status: Option<i32>,
+    /// The command has ended, whether or not its status came to this process.
+    pub(super) over: bool,
     pub(super) user_us: u64,
     pub(super) sys_us: u64,
     pub(super) max_rss_bytes: u64,
@@ -47,6 +49,7 @@ impl Reaping {
         self.max_rss_bytes = self.max_rss_bytes.max(reaped.max_rss_bytes);
         if reaped.pid == command {
             self.status = Some(reaped.status);
+            self.over = true;
         }
     }
 }
@@ -89,7 +92,18 @@ impl Limits {
 
 /// Watches a run to its end.
 pub(super) fn watch(job: &mut Job<'_>) -> Run {
+    watch_with(job, false)
+}
+
+/// Watches a run that another supervisor started: its end is seen, and its status goes to whoever inherited it.
+pub(super) fn watch_adopted(job: &mut Job<'_>) -> Run {
+    watch_with(job, true)
+}
+
+fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
     let command = job.kept.record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
+    // Of a child that ended SIGCHLD tells.
+    let other = if adopted { Handle::open(command).ok().flatten() } else { None };
     let mut reaping = Reaping { oom_kills_before: machine_oom_kills(), ..Reaping::default() };
     let mut stopping: Option<Stopping> = None;
     let mut limits = Limits::of(job);
@@ -99,7 +113,11 @@ pub(super) fn watch(job: &mut Job<'_>) -> Run {
     loop {
         // What has ended is seen before what is asked: a job is cancelled only where the request came first.
         reaping.go_on(command.pid);
-        if reaping.status.is_some() && (stopping.is_none() || family.members().is_empty()) {
+        if adopted {
+            reaping.over = other.as_ref().is_none_or(|handle| !handle.alive());
+            reaping.alone = false;
+        }
+        if reaping.over && (stopping.is_none() || family.members().is_empty()) {
             let left_running = if reaping.alone { 0 } else { family.members().len() };
             return ended(job, &reaping, stopping, left_running);
         }
@@ -109,12 +127,14 @@ pub(super) fn watch(job: &mut Job<'_>) -> Run {
         let alarms = stopping.is_none();
         let moments = [limits.next(), dog.as_ref().map(Watchdog::next)].into_iter().flatten().filter(|_| alarms).min();
         let pause = moments.map_or(-1, |at| sys::poll_ms(at.saturating_sub(clock::monotonic())));
-        if sys::readable(&[job.signals.as_fd()], pause).is_err() {
+        let other = other.iter().filter(|_| !reaping.over).map(AsFd::as_fd);
+        let fds: Vec<_> = std::iter::once(job.signals.as_fd()).chain(other).collect();
+        if sys::readable(&fds, pause).is_err() {
             continue;
         }
         let sender = job.signals.drain();
         reaping.go_on(command.pid);
-        if reaping.status.is_some() && stopping.is_none() {
+        if reaping.over && stopping.is_none() {
             continue;
         }
         let phase = if stopping.is_some() { Phase::Stopping } else { Phase::Running };

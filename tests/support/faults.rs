@@ -57,5 +57,6 @@ pub fn places(command: &Command, filter: &str, scratch: &Path) -> Vec<Place> {
 /// `command` with `what` (`signal=KILL`, `error=ENOSPC`) done to it at `place`.
 pub fn at(place: &Place, what: &str, command: &Command) -> Command {
     let inject = format!("inject={}:{what}:when={}", place.call, place.nth);
-    strace(&["-o", "/dev/null", "-e", &inject], command)
+    // Only that call stops a process: the others cost nothing.
+    strace(&["-o", "/dev/null", "--seccomp-bpf", "-e", &format!("trace={}", place.call), "-e", &inject], command)
 }

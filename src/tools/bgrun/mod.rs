@@ -1,6 +1,7 @@
 //! `bgrun [options] -- CMD [ARG…]`: start a command as a supervised background job.
 
 mod policy;
+mod recover;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,7 +21,7 @@ use super::waiting::{Follow, Wait, Waited, status_of};
 use crate::clock;
 use crate::entry::{Out, Tool, complain};
 use crate::exit::{Exit, Failure};
-use crate::launch::{LogPlace, OomScore, Spec, launch};
+use crate::launch::{LogPlace, Spec, launch};
 use crate::process::Here;
 use crate::record::{CancelRequest, Policy, Record, base_name, check_name, line};
 use crate::state_dir::{StateDir, observe};
@@ -29,9 +30,6 @@ use crate::text::{Text, shown};
 
 /// The tool as [`crate::entry::main`] runs it.
 pub const TOOL: Tool<Args> = Tool { name: "bgrun", usage: Exit::Broken, run };
-
-/// How willingly the kernel kills a job for memory, unless told otherwise.
-const OOM_SCORE_ADJ: i32 = 500;
 
 /// Start a command as a supervised background job
 #[derive(Debug, Parser)]
@@ -92,8 +90,14 @@ pub struct Args {
     /// Use a jobs directory on a network file system, where locks prove nothing to other hosts
     #[arg(long)]
     unsafe_lock: bool,
+    /// Adopt the jobs whose supervisor was killed, and start those again that asked for it
+    #[arg(long)]
+    recover: bool,
+    /// Keep the environment in the jobs directory, so that --recover can start the job in it
+    #[arg(long)]
+    recover_env: bool,
     /// The command and its arguments, executed as given, without a shell
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, value_hint = clap::ValueHint::CommandWithArguments)]
+    #[arg(value_name = "CMD", required_unless_present = "recover", conflicts_with = "recover", trailing_var_arg = true, value_hint = clap::ValueHint::CommandWithArguments)]
     cmd: Vec<OsString>,
 }
 
@@ -114,6 +118,9 @@ fn io_class(text: &str) -> Result<(u8, u8), String> {
 }
 
 fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
+    if args.recover {
+        return recover::run(&args, out);
+    }
     let mut spec = spec(&args)?;
     if args.dry_run {
         writeln!(out, "{}: {}", spec.name, crate::text::command_line(&words(&spec)))?;
@@ -150,7 +157,8 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         memsafe: args.memsafe,
         nice: args.nice,
         ionice: args.ionice,
-        oom_score_adj: args.oom_score_adj.map_or(OomScore::AtLeast(OOM_SCORE_ADJ), OomScore::Exactly),
+        oom_score_adj: args.oom_score_adj,
+        recover_env: args.recover_env,
         unique: args.unique,
         unsafe_lock: args.unsafe_lock,
         policy: Policy::default(),
