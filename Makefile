@@ -32,6 +32,7 @@ plain := env $(addprefix -u ,MAKEFLAGS MFLAGS MAKELEVEL BGTOOLS_DIR BGTOOLS_LOG_
 all check test: export PATH := $(PATH)
 
 include contrib/bg.mk
+include examples/auto-pipeline/pipeline.mk
 
 all:
 	@$(build)
@@ -98,4 +99,4 @@ rep6-ab-fast rep6-ab-full: rep6-ab-%:
 
 .PHONY: help
 help:
-	@sed -n 's/^#: //p' Makefile contrib/bg.mk
+	@sed -n 's/^#: //p' Makefile contrib/bg.mk examples/auto-pipeline/pipeline.mk

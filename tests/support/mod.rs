@@ -22,7 +22,7 @@ pub use jobs::Jobs;
 pub use project::Project;
 pub use root::needs_root;
 #[allow(unused_imports, reason = "each topic uses its part")]
-pub use run::{Ran, Run, path_of, tool};
+pub use run::{Ran, Run, bin_dir, path_of, tool};
 pub use running::Running;
 pub use space::Space;
 pub use wait::{until, until_some};
