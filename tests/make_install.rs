@@ -55,7 +55,9 @@ fn install_and_uninstall_are_each_others_inverse() {
     assert_eq!(files(&dest), expected());
     for file in files(&dest) {
         let mode = fs::metadata(dest.join(&file)).unwrap().permissions().mode() & 0o777;
-        let runs = file.starts_with("usr/bin") || root().join(file.strip_prefix("usr/share/bgtools").unwrap_or(&file)).is_dir();
+        let source = file.strip_prefix("usr/share/bgtools").map(|path| root().join("contrib").join(path));
+        let script = source.is_ok_and(|source| fs::metadata(source).is_ok_and(|meta| meta.permissions().mode() & 0o100 != 0));
+        let runs = file.starts_with("usr/bin") || script;
         assert_eq!(mode, if runs { 0o755 } else { 0o644 }, "{}", file.display());
     }
     let version = Run::new(dest.join("usr/bin/bgrun")).arg("--version").ok();

@@ -191,7 +191,7 @@ fn make_runs_the_pipeline() {
     };
     let said = make(&["pipeline-once"]).ok();
     assert!(said.starts_with("run 1: from step 0, a fresh start\n"), "{said}");
-    let said = make(&["pipeline", "EVERY=1h", "KEEP=2"]).ok();
+    let said = make(&["pipeline", "EVERY=1h", "KEEP=2", "PIPELINE_GATE=--max-cpu 100"]).ok();
     let id = said.lines().next().unwrap().to_owned();
     until("the first run's end", || jobs.state(&id) == "waiting");
     assert_eq!(curve(&jobs.path("p")), [300, 600]);
