@@ -34,5 +34,6 @@ mod sessions;
 mod skips;
 mod strangers;
 mod support;
+mod swap_extend;
 mod test_deps;
 mod verdict;
