@@ -25,6 +25,7 @@ mod kills;
 mod launch;
 mod make_install;
 mod make_targets;
+mod package;
 mod progress_faults;
 mod progress_journal;
 mod progress_todo;
