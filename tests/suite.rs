@@ -26,6 +26,7 @@ mod launch;
 mod make_install;
 mod make_targets;
 mod package;
+mod pipeline;
 mod progress_faults;
 mod progress_journal;
 mod progress_todo;
