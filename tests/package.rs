@@ -115,7 +115,7 @@ fn the_demo_shows_all_six() {
         "\n40\n",
         "(exit 3)",
         "no such column",
-        "runs without a supervisor",
+        " lost ",
         "64 MiB",
         "(exit 75)",
         "keep    step_300.safetensors",
