@@ -4,6 +4,9 @@
 #: make bench              the measurements in benches/
 #: make install            PREFIX=/usr/local, DESTDIR=
 #: make uninstall          what install put there, and nothing else
+#: make dist               the source of the last commit, byte for byte the same each time: target/dist
+#: make deb                a Debian package in target/debian
+#: make demo               the whole suite at work, in under a minute; PAUSE=0 without time to read
 #: make rep6-ab-fast-bg    a heavy job in the background: an A/B comparison, some seconds
 #: make rep6-ab-full-bg    the same with sixty times the resamples, some minutes
 
@@ -70,13 +73,18 @@ bench: all
 root = $(DESTDIR)$(PREFIX)
 pages := $(wildcard man/*.[1-8])
 contrib := $(shell find contrib -type f ! -name '*.pyc')
+# Where zsh looks: Debian's own packages have another place for it.
+ZSHDIR ?= share/zsh/site-functions
 # from:to, below the root
 files := \
 	$(foreach f,$(pages),$f:share/man/man$(subst .,,$(suffix $f))/$(notdir $f)) \
 	$(foreach f,$(wildcard completions/*.bash),$f:share/bash-completion/completions/$(basename $(notdir $f))) \
-	$(foreach f,$(wildcard completions/_*),$f:share/zsh/site-functions/$(notdir $f)) \
+	$(foreach f,$(wildcard completions/_*),$f:$(ZSHDIR)/$(notdir $f)) \
 	$(foreach f,$(wildcard completions/*.fish),$f:share/fish/vendor_completions.d/$(notdir $f)) \
-	$(foreach f,$(contrib),$f:share/bgtools/$(f:contrib/%=%))
+	$(foreach f,$(contrib),$f:share/bgtools/$(f:contrib/%=%)) \
+	scripts/swap-extend:share/bgtools/swap-extend \
+	README.md:share/doc/bgtools/README.md \
+	CHANGELOG.md:share/doc/bgtools/changelog
 
 .PHONY: install uninstall
 install: $(BGTOOLS_NEED)
@@ -90,8 +98,33 @@ uninstall:
 	@root='$(root)'; set -e; \
 	for tool in $(tools); do rm -f "$$root/bin/$$tool"; done; \
 	for file in $(files); do rm -f "$$root/$${file#*:}"; done; \
-	[ ! -d "$$root/share/bgtools" ] || find "$$root/share/bgtools" -depth -type d -empty -delete; \
+	for dir in share/bgtools share/doc/bgtools; do \
+		[ ! -d "$$root/$$dir" ] || find "$$root/$$dir" -depth -type d -empty -delete; \
+	done; \
 	echo "removed from $$root"
+
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+# The commit's own time and content, and gzip without a time: the same bytes on every machine.
+.PHONY: dist
+dist:
+	@git diff --quiet HEAD || { echo 'dist: there are changes that are not committed' >&2; exit 1; }; \
+	mkdir -p target/dist && name=bgtools-$(version) && \
+	git -c tar.umask=0022 archive --format=tar --prefix="$$name/" HEAD | gzip -9n > "target/dist/$$name.tar.gz" && \
+	echo "target/dist/$$name.tar.gz"
+
+# What `install` installs, packed by cargo-deb: Cargo.toml has the rest of what Debian wants to know.
+DEB_DIR ?= target/debian
+.PHONY: deb
+deb: $(BGTOOLS_NEED)
+	@rm -rf target/deb
+	@$(MAKE) --no-print-directory install DESTDIR=target/deb PREFIX=/usr ZSHDIR=share/zsh/vendor-completions >/dev/null
+	@strip target/deb/usr/bin/* && deb=$$(scripts/cargo-deb) && \
+	$(plain) "$$deb" deb --quiet --no-build --locked --offline --output '$(DEB_DIR)'
+
+.PHONY: demo
+demo: $(BGTOOLS_NEED)
+	@BGTOOLS_BIN='$(BGTOOLS_BIN)' $(plain) scripts/demo
 
 .PHONY: rep6-ab-fast rep6-ab-full
 rep6-ab-fast rep6-ab-full: rep6-ab-%:

@@ -3,14 +3,12 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Run, built, root, scratch, tool};
+use crate::support::{Run, built, machine, root, scratch, tool};
 
 /// The script's output by name: `@name code`, then the lines that came with it.
 fn guest(script: &str) -> Vec<(String, String)> {
     let lab = root().join("tests/lab/qemu.sh");
-    let machine = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("machine");
-    let built_machine = Run::new(&lab).arg("build").arg(&machine).run();
-    assert_eq!(built_machine.code, Some(0), "{built_machine:?}");
+    let machine = machine();
     let dir = scratch();
     let (text, disk) = (dir.path().join("script"), dir.path().join("disk"));
     fs::write(&text, script).unwrap();

@@ -13,7 +13,7 @@ fn make(target: &str, dest: &Path) -> Run {
 }
 
 /// The files below a folder, by their path in it.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -32,7 +32,7 @@ fn names(dir: &str) -> Vec<String> {
 }
 
 /// Everything that belongs on a machine, by the repository's own folders.
-fn expected() -> Vec<PathBuf> {
+pub fn expected() -> Vec<PathBuf> {
     let tools = names("src/bin").into_iter().map(|name| format!("bin/{}", name.trim_end_matches(".rs")));
     let pages = names("man").into_iter().map(|name| format!("share/man/man{}/{name}", name.rsplit('.').next().unwrap()));
     let completions = names("completions").into_iter().map(|name| match name.rsplit_once('.') {
@@ -41,8 +41,9 @@ fn expected() -> Vec<PathBuf> {
         _ => format!("share/zsh/site-functions/{name}"),
     });
     let contrib = names("contrib").into_iter().map(|name| format!("share/bgtools/{name}"));
-    let mut all: Vec<PathBuf> =
-        tools.chain(pages).chain(completions).chain(contrib).map(|path| Path::new("usr").join(path)).collect();
+    let others = ["bgtools/swap-extend", "doc/bgtools/README.md", "doc/bgtools/changelog"].map(|path| format!("share/{path}"));
+    let all = tools.chain(pages).chain(completions).chain(contrib).chain(others);
+    let mut all: Vec<PathBuf> = all.map(|path| Path::new("usr").join(path)).collect();
     all.sort();
     all
 }
@@ -57,7 +58,7 @@ fn install_and_uninstall_are_each_others_inverse() {
         let mode = fs::metadata(dest.join(&file)).unwrap().permissions().mode() & 0o777;
         let source = file.strip_prefix("usr/share/bgtools").map(|path| root().join("contrib").join(path));
         let script = source.is_ok_and(|source| fs::metadata(source).is_ok_and(|meta| meta.permissions().mode() & 0o100 != 0));
-        let runs = file.starts_with("usr/bin") || script;
+        let runs = file.starts_with("usr/bin") || file.ends_with("swap-extend") || script;
         assert_eq!(mode, if runs { 0o755 } else { 0o644 }, "{}", file.display());
     }
     let version = Run::new(dest.join("usr/bin/bgrun")).arg("--version").ok();
@@ -70,7 +71,9 @@ fn install_and_uninstall_are_each_others_inverse() {
     make("install", &dest).ok();
     make("uninstall", &dest).ok();
     assert_eq!(files(&dest), [stranger.strip_prefix(&dest).unwrap()]);
-    assert!(!dest.join("usr/share/bgtools").exists() && dest.join("usr/bin").is_dir());
+    assert!(
+        !dest.join("usr/share/bgtools").exists() && !dest.join("usr/share/doc/bgtools").exists() && dest.join("usr/bin").is_dir()
+    );
     make("uninstall", &dest).ok();
 }
 

@@ -2,7 +2,7 @@
 # A small machine with a kernel of its own: control groups v2 that enforce, pressure, real disks. Emulated, so it starts
 # anywhere, in a few seconds, as any user.
 #
-#   qemu.sh build DIR                  fetch Debian's cloud kernel into DIR, once
+#   qemu.sh build DIR                  fetch Debian's cloud kernel into DIR, once; ext4 and virtio are loaded
 #   qemu.sh run DIR SCRIPT [OPTION]…   boot, run SCRIPT as root with busybox sh, power off; its output and status
 #     -p PROGRAM    a program of this machine, with the libraries it needs, put into the guest's /bin
 #     -d IMAGE      a disk: /dev/vda, /dev/vdb, …
@@ -10,9 +10,13 @@
 set -eu
 
 build() {
+  local kernel version self
+  self=$(sha256sum <"$0")
   mkdir -p "$1" && cd "$1"
-  [ -e ready ] && return
-  local kernel version
+  # Tests that build at once: one does it, the others wait; and again when this script has changed.
+  exec 9>lock
+  flock 9
+  [ "$(cat ready 2>/dev/null)" != "$self" ] || return 0
   kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9]\)/\1/p' | head -n 1)
   apt-get download -qq "$kernel" >/dev/null 2>&1
   rm -rf kernel guest
@@ -23,7 +27,7 @@ build() {
   depmod -b kernel "$version"
   mkdir -p guest/bin guest/mods
   cp /bin/busybox guest/bin/
-  for module in virtio_pci virtio_blk; do
+  for module in virtio_pci virtio_blk ext4; do
     modprobe -d "$PWD/kernel" -S "$version" --show-depends "$module"
   done | awk '/^insmod/ && !seen[$2]++ {print $2}' > list
   xargs -n1 basename < list > guest/mods/order
@@ -47,7 +51,7 @@ poweroff -f
 INIT
   chmod +x guest/init
   rm -rf kernel list
-  touch ready
+  echo "$self" > ready
 }
 
 add_program() { # GUEST PROGRAM

@@ -56,3 +56,11 @@ pub fn built(source: &str, name: &str, flags: &[&str]) -> PathBuf {
     }
     target
 }
+
+/// The folder of the machine that `tests/lab/qemu.sh run` boots, built where it isn't there yet.
+pub fn machine() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("machine");
+    let ran = Run::new(root().join("tests/lab/qemu.sh")).arg("build").arg(&folder).run();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    folder
+}
