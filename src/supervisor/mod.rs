@@ -26,11 +26,13 @@ pub use handover::Stage;
 pub use recover::{Remedy, recover};
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use self::handover::{Kept, hand_over};
 use self::signals::Signals;
 use self::verdict::Run;
 use self::waiting::Waited;
+use crate::clock;
 use crate::launch::{Answer, Report, Spec, Talk};
 use crate::policy::Next;
 use crate::record::State;
@@ -38,6 +40,8 @@ use crate::state_dir::{RecordFile, StateDir};
 use crate::sys;
 
 const LISTEN_RETRY_MS: i32 = 100;
+/// A longer pause is spent in clean memory.
+const LONG_PAUSE: Duration = Duration::from_millis(500);
 
 /// Starts the job and, in this same process, watches it to its end.
 pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
@@ -132,6 +136,10 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Tal
             Next::Again { at, why, restart } => {
                 verdict::pause(&mut job, run, at, &why, restart);
                 due = Some(at);
+                if at.saturating_sub(clock::monotonic()) > LONG_PAUSE {
+                    job.kept.due = due;
+                    let _ = hand_over(dir, &job.kept, None, None);
+                }
             }
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
     let phase = if due.is_some() { Phase::Waiting } else { Phase::Queued };
     let accepted = clock::monotonic();
     let here = Here::look();
+    let mut fresh = true;
     loop {
         if let Some(request) = cancelled(job)
             && matches!(step(phase, Event::Cancel), Action::Conclude(_))
@@ -47,7 +48,12 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
         };
         match blocker {
             Ok(None) => return Waited::Due,
-            Ok(Some(blocker)) => sleep(job, &blocker),
+            Ok(Some(blocker)) => {
+                if std::mem::take(&mut fresh) {
+                    sys::give_back_code();
+                }
+                sleep(job, &blocker);
+            }
             Err(why) => return Waited::Unmet(why),
         }
     }
