@@ -5,6 +5,15 @@ complete -c bgrun -s C -l chdir -d 'Run in this directory' -r -f -a "(__fish_com
 complete -c bgrun -l nice -d 'Add to the scheduling priority, -20 to 19' -r
 complete -c bgrun -l ionice -d 'I/O class: idle, best-effort[:0-7] or realtime[:0-7]' -r
 complete -c bgrun -l oom-score-adj -d 'How willingly the kernel kills it for memory, -1000 to 1000 (default: at least 500)' -r
+complete -c bgrun -l isolate -d 'What keeps the job apart from its caller' -r -f -a "auto\t'The best that is to be had'
+systemd\t'Scopes of systemd'
+cgroup\t'Control groups beside the caller\'s'
+none\t'A session of its own and nothing more'"
+complete -c bgrun -l memory-high -d 'Slow the job down and take memory back above this size' -r
+complete -c bgrun -l memory-max -d 'Kill in the job above this size, and nowhere else' -r
+complete -c bgrun -l memory-swap-max -d 'Give the job so much swap at most' -r
+complete -c bgrun -l cpus -d 'Give the job the time of so many processors at most, 0.01 or more' -r
+complete -c bgrun -l pids-max -d 'Let the job have so many processes and threads at most' -r
 complete -c bgrun -l grace -d 'From the polite signal of a cancel or a time limit to SIGKILL' -r
 complete -c bgrun -l timeout -d 'Stop a run that takes longer; the job is timed-out' -r
 complete -c bgrun -l warn-signal -d 'Send the command a signal so long before its time limit, like USR1@60s' -r
@@ -67,4 +76,4 @@ function __bgrun_jobs
 end
 complete -c bgrun -l after -x -k -a '(__bgrun_jobs)'
 complete -c bgrun -l after-any -x -k -a '(__bgrun_jobs)'
-complete -c bgrun -x -a '(__fish_complete_subcommand -- -n --name -e --env --env-secret -C --chdir --nice --ionice --oom-score-adj --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --after --after-any --delay --on-end --on-fail --on-stuck --dir --log-dir --log)'
+complete -c bgrun -x -a '(__fish_complete_subcommand -- -n --name -e --env --env-secret -C --chdir --nice --ionice --oom-score-adj --isolate --memory-high --memory-max --memory-swap-max --cpus --pids-max --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --after --after-any --delay --on-end --on-fail --on-stuck --dir --log-dir --log)'

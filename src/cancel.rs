@@ -12,6 +12,7 @@ use anyhow::Context;
 
 use crate::clock;
 use crate::exit::{Exit, Failure};
+use crate::isolation;
 use crate::process::{Family, Handle, Here, Identity, Mark, Orphaned, Stat, Survivor, stop};
 use crate::record::{CancelRequest, Evidence, Record, State, amend};
 use crate::state_dir::{Lock, Observed, Place, RecordFile, StateDir, observe};
@@ -106,7 +107,8 @@ fn through_supervisor(
     }
     match observe(dir, id, here) {
         Ok(Some(job)) if job.state.is_terminal() && job.record.state.is_terminal() => {
-            let left = Family { key: job.record.key.clone(), supervisor: None, known: vec![] };
+            let group = place(dir, &job.record).and_then(|place| place.dir().map(Path::to_owned));
+            let left = Family { key: job.record.key.clone(), supervisor: None, known: vec![], group };
             let stopped = stop(&|| left.members(), libc::SIGKILL, None, &mut Instant::now)?;
             // One that adopted the job is no parent of what it left behind before.
             let adopted = job.record.supervisor.is_some_and(|supervisor| supervisor.adopted);
@@ -125,7 +127,7 @@ fn through_supervisor(
 
 /// Ends a supervisor that doesn't answer. Its children are noted first: without it nobody knows whose they are.
 fn replace_supervisor(supervisor: &Handle, record: &Record) -> anyhow::Result<Vec<Identity>> {
-    let family = Family { key: record.key.clone(), supervisor: Some(supervisor.identity().pid), known: vec![] };
+    let family = Family { key: record.key.clone(), supervisor: Some(supervisor.identity().pid), known: vec![], group: None };
     let members = family.members().iter().map(Stat::identity).collect();
     if supervisor.alive() {
         supervisor.signal(libc::SIGKILL)?;
@@ -147,10 +149,12 @@ fn take_over(dir: &StateDir, lock: Lock, request: &CancelRequest, here: &Here, a
     }
     let same_boot = record.boot_id == here.boot_id && record.pid_ns == here.pid_ns;
     let known = record.process().filter(|process| same_boot && is_the_jobs(dir, &record, *process));
+    let place = place(dir, &record).filter(|_| same_boot);
     let family = Family {
         key: record.key.clone(),
         supervisor: None,
         known: known.into_iter().chain(asked.orphans.iter().copied()).collect(),
+        group: place.as_ref().and_then(|place| place.dir().map(Path::to_owned)),
     };
     let was_alive = same_boot && !family.members().is_empty();
     if was_alive {
@@ -160,7 +164,11 @@ fn take_over(dir: &StateDir, lock: Lock, request: &CancelRequest, here: &Here, a
             return Ok(survived(&stopped.survivors));
         }
     }
-    let unproved = if same_boot { unproved(&record) } else { Vec::new() };
+    // Nobody leaves the job's own control group by what it does to its environment: that one is empty, or holds other jobs.
+    let unproved = if same_boot && place.is_none() { unproved(&record) } else { Vec::new() };
+    if let Some(place) = place {
+        place.remove();
+    }
     let state = if was_alive || (same_boot && asked.of_living) { State::Cancelled } else { State::Lost };
     let closed = amend(id, &bytes, |record| close(record, state, request, &unproved))?;
     RecordFile::new(dir, id).replace_bytes(&closed, true).with_context(|| format!("cannot write the record of job '{id}'"))?;
@@ -177,6 +185,15 @@ fn unproved(record: &Record) -> Vec<String> {
         cgroup: record.cgroup.as_deref(),
     });
     suspects.iter().map(|p| format!("pid {} ({})", p.pid, p.comm)).collect()
+}
+
+/// The job's own control group. As with processes, one of another user than the record's owner is believed in no case.
+fn place(dir: &StateDir, record: &Record) -> Option<isolation::Place> {
+    let owner = |path: &Path| std::fs::symlink_metadata(path).map(|meta| meta.uid()).ok();
+    let recorded = owner(&dir.path().join(format!("{}.json", record.id)))?;
+    let place = isolation::Place::recorded(&record.isolation, record.cgroup.as_deref(), &record.key)?;
+    let group = place.dir().and_then(owner);
+    (recorded == 0 || group.is_none_or(|owner| owner == recorded)).then_some(place)
 }
 
 /// Who holds a job's lock.

@@ -36,10 +36,11 @@
 //! | [`process`] | who a process is, whose it is, and how it is stopped without hitting another |
 //! | [`record`] | what is written of a job: the stored form, names and ids, damage and versions |
 //! | [`state_dir`] | the directory: claims, locks, durable replacement, and what is true of a job now |
-//! | [`launch`] | from a command line to a running command, all or nothing |
-//! | [`cancel`] | stopping a job whether its supervisor is well, slow, stopped or dead |
 //! | [`probe`] | asking what may never answer: a child with a deadline |
 //! | [`gauges`] | what the machine has to spare, measured or unknown, one module a source |
+//! | [`isolation`] | a job's own scope or control group: limits, counters, members |
+//! | [`launch`] | from a command line to a running command, all or nothing |
+//! | [`cancel`] | stopping a job whether its supervisor is well, slow, stopped or dead |
 //! | [`claims`] | what was promised: locks that the kernel frees, and what of each is still to come |
 //! | [`gate`] | limits and wishes against gauges and claims: the verdict, the choice, the line |
 //! | [`policy`] | what a supervisor does at which event, and what follows a run: one table and one judgement |
@@ -90,6 +91,7 @@ pub mod entry;
 pub mod exit;
 pub mod gate;
 pub mod gauges;
+pub mod isolation;
 pub mod journal;
 pub mod launch;
 pub mod leases;

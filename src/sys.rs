@@ -326,3 +326,15 @@ pub fn reflink(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: two open descriptors; the kernel checks the rest.
     checked(unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) }.into()).map(drop)
 }
+
+/// An extended attribute of a file; `None` where it has none of that name, or that can't be read.
+#[must_use]
+pub fn attribute(path: &std::path::Path, name: &str) -> Option<Vec<u8>> {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
+    let name = std::ffi::CString::new(name).ok()?;
+    let mut value = vec![0_u8; 256];
+    // SAFETY: two strings that end with a zero byte, and a writable buffer with its length.
+    let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(length).ok()?);
+    Some(value)
+}

@@ -10,17 +10,18 @@ use crate::support::root;
 const GROUND: [&str; 7] = ["clock", "exit", "signal", "size", "sys", "text", "user"];
 
 /// Every other room, from the bottom up, with what it may use beside the ground: only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("table", &[]),
     ("process", &[]),
     ("probe", &[]),
-    ("record", &["process"]),
-    ("state_dir", &["process", "record"]),
-    ("launch", &["process", "record", "state_dir"]),
-    ("cancel", &["process", "record", "state_dir"]),
-    ("policy", &["record"]),
-    ("supervisor", &["launch", "policy", "process", "record", "state_dir"]),
     ("gauges", &["probe"]),
+    ("isolation", &["gauges", "process"]),
+    ("record", &["isolation", "process"]),
+    ("state_dir", &["process", "record"]),
+    ("launch", &["isolation", "process", "record", "state_dir"]),
+    ("cancel", &["isolation", "process", "record", "state_dir"]),
+    ("policy", &["record"]),
+    ("supervisor", &["isolation", "launch", "policy", "process", "record", "state_dir"]),
     ("claims", &["gauges", "process", "state_dir"]),
     ("gate", &["claims", "gauges", "process"]),
     ("journal", &[]),

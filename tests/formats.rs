@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use bgtools::isolation::{How, Limits};
 use bgtools::process::Identity;
 use bgtools::progress::{Progress, Sample};
 use bgtools::record::{
@@ -144,7 +145,7 @@ fn the_jq_example_of_the_page_works() {
 
 /// A record in which every field is set. A field that is added fails to compile here, and then in the page's test.
 pub(crate) fn full_record() -> Record {
-    let usage = Usage { wall_s: 1.0, user_s: 1.0, sys_s: 1.0, max_rss_bytes: 1 };
+    let usage = Usage { wall_s: 1.0, user_s: 1.0, sys_s: 1.0, max_rss_bytes: 1, memory_peak_bytes: Some(1) };
     let time = || "2025-11-29T12:03:00.001+09:00".to_owned();
     let end = End::Code { code: 3 };
     Record {
@@ -166,6 +167,7 @@ pub(crate) fn full_record() -> Record {
         parent: Some("b_20251129_120300".into()),
         isolation: "session".into(),
         cgroup: Some("/".into()),
+        unit: Some("a.scope".into()),
         supervisor: Some(Supervisor { identity: Identity { pid: 1, start_ticks: 1 }, reaper: 1, adopted: true }),
         pid: Some(1),
         pgid: Some(1),
@@ -179,6 +181,10 @@ pub(crate) fn full_record() -> Record {
         evidence: Some(Evidence {
             from: Some("wait".into()),
             oom_kills_machine: Some(1),
+            oom_kills: Some(1),
+            memory_peak_bytes: Some(1),
+            memory_max_bytes: Some(1),
+            kernel_log: Some("Killed process 1 (a)".into()),
             left_running: Some(1),
             late: Some("late".into()),
             survivors: vec!["pid 1".into()],
@@ -214,7 +220,20 @@ pub(crate) fn full_record() -> Record {
             on_fail: Some("x".into()),
             on_stuck: Some("x".into()),
         },
-        settings: Settings { memsafe: true, nice: Some(1), ionice: Some((2, 4)), oom_score_adj: Some(1) },
+        settings: Settings {
+            memsafe: true,
+            nice: Some(1),
+            ionice: Some((2, 4)),
+            oom_score_adj: Some(1),
+            isolate: How::Cgroup,
+            limits: Limits {
+                memory_high: Some(1),
+                memory_max: Some(1),
+                memory_swap_max: Some(1),
+                cpus: Some(1.0),
+                pids_max: Some(1),
+            },
+        },
     }
 }
 

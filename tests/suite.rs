@@ -22,6 +22,7 @@ mod gate_gpu;
 mod gate_kernel;
 mod gate_machines;
 mod gate_wait;
+mod isolation;
 mod kills;
 mod launch;
 mod make_install;

@@ -35,6 +35,13 @@ pub fn own(tree: Tree) -> Gauge<Vec<Group>> {
     Ok(around(&text("/proc/self/mountinfo")?, tree, &path))
 }
 
+/// The group at a path of a tree and those around it; empty where it can't be seen from here.
+#[must_use]
+pub fn at(tree: Tree, path: &str) -> Vec<Group> {
+    let groups = std::fs::read_to_string("/proc/self/mountinfo").map(|mounts| around(&mounts, tree, path)).unwrap_or_default();
+    if groups.first().is_some_and(|group| group.path == path) { groups } else { Vec::new() }
+}
+
 /// The group of a tree that process `pid` is in; `None` when it is gone or hidden.
 #[must_use]
 pub fn path_of(pid: i32, tree: Tree) -> Option<String> {

@@ -63,13 +63,15 @@ fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> any
     match dir.record(&id) {
         Ok(None) => {}
         Ok(Some(record)) if record.key == spec.key => {
-            let family = Family { key: record.key.clone(), supervisor: None, known: record.process().into_iter().collect() };
+            let family =
+                Family { key: record.key.clone(), supervisor: None, known: record.process().into_iter().collect(), group: None };
             stop(&|| family.members(), libc::SIGKILL, None, &mut Instant::now)?;
         }
         // A lost job's, which it found the id to be taken by.
         Ok(Some(_)) | Err(_) => return Ok(()),
     }
     RecordFile::new(dir, &id).withdraw(true);
+    crate::isolation::forget(&spec.isolation, &spec.key);
     if own_log {
         let _ = fs::remove_file(log);
     }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Wish;
 use crate::record::{Policy, Record, Settings};
 use crate::text::Text;
 
@@ -60,6 +61,8 @@ pub struct Spec {
     pub ionice: Option<(u8, u8)>,
     /// How willingly the kernel kills it for memory: this, or at least [`OOM_SCORE_ADJ`].
     pub oom_score_adj: Option<i32>,
+    /// What keeps it apart from its caller, and its limits.
+    pub isolation: Wish,
     /// Keep the environment, so that the job can be started again in it.
     pub recover_env: bool,
     /// Refuse while a job of this name is live.
@@ -110,13 +113,20 @@ impl Spec {
     /// As the record keeps it.
     #[must_use]
     pub const fn settings(&self) -> Settings {
-        Settings { memsafe: self.memsafe, nice: self.nice, ionice: self.ionice, oom_score_adj: self.oom_score_adj }
+        Settings {
+            memsafe: self.memsafe,
+            nice: self.nice,
+            ionice: self.ionice,
+            oom_score_adj: self.oom_score_adj,
+            isolate: self.isolation.how,
+            limits: self.isolation.limits,
+        }
     }
 
     /// That of a further run, as far as its record knows.
     #[must_use]
     pub fn of_record(record: &Record, dir: &Path) -> Self {
-        let Settings { memsafe, nice, ionice, oom_score_adj } = record.settings;
+        let Settings { memsafe, nice, ionice, oom_score_adj, isolate, limits } = record.settings;
         Self {
             name: record.name.clone(),
             cmd: record.cmd.clone(),
@@ -129,6 +139,7 @@ impl Spec {
             nice,
             ionice,
             oom_score_adj,
+            isolation: Wish { how: isolate, limits, runtime_dir: None },
             recover_env: false,
             unique: false,
             unsafe_lock: false,

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::look::{Look, Settled};
 use super::{Identity, Stat, all};
@@ -65,6 +65,8 @@ pub struct Family {
     pub supervisor: Option<i32>,
     /// Processes that are known to belong to it, checked by start time.
     pub known: Vec<Identity>,
+    /// The directory of the job's own control group, where it has one: who is in it can have cleaned what it likes.
+    pub group: Option<PathBuf>,
 }
 
 impl Family {
@@ -74,7 +76,7 @@ impl Family {
     pub fn members(&self) -> Vec<Stat> {
         let mut look = Look::new();
         for _ in 0..MOST_PASSES {
-            let members = self.among(&look.seen);
+            let members = self.now(&mut look);
             if !members.is_empty() {
                 return members;
             }
@@ -82,10 +84,16 @@ impl Family {
                 break;
             }
         }
-        self.among(&look.seen)
+        self.now(&mut look)
     }
 
-    fn among(&self, seen: &[(Stat, Mark)]) -> Vec<Stat> {
+    fn now(&self, look: &mut Look) -> Vec<Stat> {
+        let group = self.group.as_deref().map(super::group_members).unwrap_or_default();
+        look.add(&group);
+        self.among(&look.seen, &group)
+    }
+
+    fn among(&self, seen: &[(Stat, Mark)], group: &[i32]) -> Vec<Stat> {
         let own = crate::sys::pid();
         let marks: HashMap<i32, &Mark> = seen.iter().map(|(p, mark)| (p.pid, mark)).collect();
         let bears_key = |pid: i32| matches!(marks.get(&pid), Some(Mark::Job(key)) if key == self.key.as_bytes());
@@ -95,15 +103,17 @@ impl Family {
 
         let mut inside: HashSet<i32> = processes().filter(|p| known(p) || bears_key(p.pid)).map(|p| p.pid).collect();
         inside.extend(self.supervisor);
-        loop {
-            let before = inside.len();
-            let descends = |p: &&Stat| inside.contains(&p.ppid) && !another(p.pid);
-            let found: Vec<i32> = processes().filter(descends).map(|p| p.pid).collect();
-            inside.extend(found);
-            if inside.len() == before {
-                break;
-            }
+        if !group.is_empty() {
+            // A job that was started in the group may have stayed in it, and may have cleaned its children as well.
+            let foreign = |pid: i32| match marks.get(&pid) {
+                Some(Mark::Supervisor(key) | Mark::Job(key)) => key != self.key.as_bytes(),
+                _ => false,
+            };
+            let mut foreigners = processes().map(|p| p.pid).filter(|pid| foreign(*pid)).collect();
+            descend(seen, &mut foreigners, |pid| !bears_key(pid));
+            inside.extend(group.iter().filter(|pid| !foreigners.contains(pid)));
         }
+        descend(seen, &mut inside, |pid| !another(pid));
         let member = |p: &Stat| inside.contains(&p.pid) && !p.is_dead() && p.pid != own && Some(p.pid) != self.supervisor;
         processes().filter(|p| member(p) && (known(p) || !another(p.pid))).cloned().collect()
     }
@@ -123,6 +133,19 @@ impl Family {
         let candidate = |p: &Stat| p.start_ticks >= since.start_ticks && inherited(p) && p.identity() != own;
         let stayed = |p: &Stat| since.cgroup.is_none() || super::cgroup(p.pid).as_deref() == since.cgroup;
         all().into_iter().filter(|p| !p.is_dead() && candidate(p) && stayed(p) && unclear(p)).collect()
+    }
+}
+
+/// Adds the children of those inside that `may` come in, and theirs.
+fn descend(seen: &[(Stat, Mark)], inside: &mut HashSet<i32>, may: impl Fn(i32) -> bool) {
+    loop {
+        let before = inside.len();
+        let found: Vec<i32> =
+            seen.iter().map(|(p, _)| p).filter(|p| inside.contains(&p.ppid) && may(p.pid)).map(|p| p.pid).collect();
+        inside.extend(found);
+        if inside.len() == before {
+            return;
+        }
     }
 }
 
@@ -158,25 +181,29 @@ mod tests {
     }
 
     fn members(family: &Family, processes: &[(i32, i32, &str)]) -> Vec<i32> {
+        with_group(family, processes, &[])
+    }
+
+    fn with_group(family: &Family, processes: &[(i32, i32, &str)], group: &[i32]) -> Vec<i32> {
         let mark = |word: &str| match word {
             "supervisor" => Mark::Supervisor(vec![]),
             "" => Mark::None,
             key => Mark::Job(key.into()),
         };
         let seen: Vec<_> = processes.iter().map(|row| (process(row.0, row.1, 'S'), mark(row.2))).collect();
-        family.among(&seen).iter().map(|p| p.pid).collect()
+        family.among(&seen, group).iter().map(|p| p.pid).collect()
     }
 
     #[test]
     fn a_supervisor_finds_its_children_whatever_they_cleaned() {
-        let family = Family { key: "k".into(), supervisor: Some(10), known: vec![] };
+        let family = Family { key: "k".into(), supervisor: Some(10), known: vec![], group: None };
         let processes = [(1, 0, ""), (10, 1, "supervisor"), (11, 10, "k"), (12, 11, ""), (13, 10, ""), (99, 1, "")];
         assert_eq!(members(&family, &processes), [11, 12, 13]);
     }
 
     #[test]
     fn a_job_inside_the_job_is_left_alone_with_its_supervisor() {
-        let family = Family { key: "k".into(), supervisor: Some(10), known: vec![] };
+        let family = Family { key: "k".into(), supervisor: Some(10), known: vec![], group: None };
         let inner = [(20, 10, "supervisor"), (21, 20, "other"), (22, 21, ""), (23, 10, "other")];
         let processes = [&[(10, 1, "supervisor"), (11, 10, "k")][..], &inner].concat();
         assert_eq!(members(&family, &processes), [11]);
@@ -186,8 +213,18 @@ mod tests {
     fn without_a_supervisor_the_key_and_descent_decide() {
         let known = Identity { pid: 11, start_ticks: 11 };
         let recycled = Identity { pid: 50, start_ticks: 1 };
-        let family = Family { key: "k".into(), supervisor: None, known: vec![known, recycled] };
+        let family = Family { key: "k".into(), supervisor: None, known: vec![known, recycled], group: None };
         let processes = [(11, 1, ""), (12, 11, ""), (13, 1, "k"), (14, 13, ""), (15, 1, "other"), (50, 1, ""), (51, 50, "")];
         assert_eq!(members(&family, &processes), [11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn who_is_in_the_group_is_the_jobs_but_for_a_job_inside_it() {
+        let family = Family { key: "k".into(), supervisor: None, known: vec![], group: None };
+        let own = [(10, 1, "k"), (12, 1, ""), (13, 12, "")];
+        let inner = [(20, 1, "supervisor"), (21, 20, "other"), (22, 21, ""), (23, 20, "")];
+        let processes = [&own[..], &inner, &[(50, 1, "")]].concat();
+        assert_eq!(with_group(&family, &processes, &[10, 12, 13, 20, 21, 22, 23]), [10, 12, 13]);
+        assert_eq!(members(&family, &processes), [10]);
     }
 }

@@ -52,6 +52,15 @@ impl Look {
     }
 }
 
+impl Look {
+    /// Looks at these as well, should they not have been seen.
+    pub(super) fn add(&mut self, pids: &[i32]) {
+        let new = |stat: &Stat| self.seen.iter().all(|(seen, _)| seen.identity() != stat.identity());
+        let new: Vec<Stat> = pids.iter().copied().filter_map(Stat::read).filter(new).collect();
+        self.seen.extend(new.into_iter().map(marked));
+    }
+}
+
 fn marked(stat: Stat) -> (Stat, Mark) {
     let mark = if stat.is_dead() { Mark::Unreadable } else { Mark::of(stat.pid) };
     (stat, mark)

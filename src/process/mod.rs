@@ -4,6 +4,7 @@
 //! pid namespace, and it is signalled through a pidfd that was checked after opening.
 
 mod family;
+mod group;
 mod handle;
 mod here;
 mod look;
@@ -11,6 +12,7 @@ mod stat;
 mod stop;
 
 pub use family::{Family, JOB_KEY, Mark, Orphaned, SUPERVISOR_MARK};
+pub use group::group_members;
 pub use handle::Handle;
 pub use here::Here;
 pub use stat::{Stat, all};

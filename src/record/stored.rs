@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
+use crate::isolation::{How, Limits};
 use crate::process::Identity;
 use crate::text::Text;
 
@@ -131,6 +132,18 @@ pub struct Evidence {
     /// How often the kernel killed something for memory, machine-wide, while the job ran: a hint and no proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_kills_machine: Option<u64>,
+    /// How often the kernel killed a process of the job for memory, by its own control group's count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<u64>,
+    /// The most memory that the group ever had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
+    /// What it was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_bytes: Option<u64>,
+    /// The kernel's own line on the end of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_log: Option<String>,
     /// How many processes of the job were still alive when the verdict was written; they were left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_running: Option<u32>,
@@ -153,12 +166,15 @@ pub struct Evidence {
 pub struct Usage {
     /// From the command's start to its end.
     pub wall_s: f64,
-    /// User time of the command and of the processes that were reaped with it.
+    /// User time of the command and of the processes that were reaped with it, or of all in its control group.
     pub user_s: f64,
     /// System time of the same.
     pub sys_s: f64,
     /// The largest resident set of one process among them.
     pub max_rss_bytes: u64,
+    /// The most memory that the job's control group had, page cache included; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
 }
 
 /// One run of the command.
@@ -215,11 +231,14 @@ pub struct Record {
     /// The job from inside of which it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// What keeps it apart from its caller: `session`.
+    /// What keeps it apart from its caller: `session`, `systemd`, `cgroup` or `cgroup-v1`.
     pub isolation: String,
     /// The control group in which its processes were born.
     #[serde(default)]
     pub cgroup: Option<String>,
+    /// The scope of systemd that the run is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Who watches over it.
     pub supervisor: Option<Supervisor>,
     /// The command's process.
@@ -264,7 +283,7 @@ impl Record {
 }
 
 /// How the command is started, so that it can be started so again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// One thread a library and two arenas, where not set already.
     #[serde(default)]
@@ -278,6 +297,12 @@ pub struct Settings {
     /// Its `oom_score_adj`, where it was given.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
+    /// What is to keep it apart from its caller.
+    #[serde(default)]
+    pub isolate: How,
+    /// What it may use at most.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl Settings {
@@ -318,12 +343,13 @@ pub struct CancelRequest {
 impl Usage {
     /// Both together; of memory the larger.
     #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             wall_s: self.wall_s + other.wall_s,
             user_s: self.user_s + other.user_s,
             sys_s: self.sys_s + other.sys_s,
-            max_rss_bytes: if self.max_rss_bytes > other.max_rss_bytes { self.max_rss_bytes } else { other.max_rss_bytes },
+            max_rss_bytes: self.max_rss_bytes.max(other.max_rss_bytes),
+            memory_peak_bytes: self.memory_peak_bytes.max(other.memory_peak_bytes),
         }
     }
 }

@@ -14,6 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::execve;
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Place;
 use crate::launch::{Report, Spec, Talk};
 use crate::policy::Cycle;
 use crate::process::{JOB_KEY, SUPERVISOR_MARK};
@@ -30,6 +31,8 @@ pub(super) struct Kept {
     pub(super) record: Record,
     pub(super) lock: Lock,
     pub(super) cycle: Cycle,
+    /// That of the present run, or of the last one.
+    pub(super) place: Place,
     /// Only while a further run may come.
     pub(super) spec: Option<Spec>,
     /// When that is, where it is a moment that is waited for.
@@ -41,7 +44,9 @@ pub(super) struct Kept {
 impl Kept {
     /// Of a job that had another supervisor before.
     pub(super) fn recovered(record: Record, lock: Lock, cycle: Cycle, spec: Spec) -> Self {
-        Self { record, lock, cycle, spec: Some(spec), due: None, recovered: true }
+        let mut place = Place::recorded(&record.isolation, record.cgroup.as_deref(), &record.key).unwrap_or_default();
+        place.memory_max = spec.isolation.limits.memory_max;
+        Self { record, lock, cycle, place, spec: Some(spec), due: None, recovered: true }
     }
 }
 
@@ -65,6 +70,7 @@ struct Handed {
     talk: Option<RawFd>,
     report: Option<RawFd>,
     cycle: Cycle,
+    place: Place,
     spec: Option<Spec>,
     due: Option<Duration>,
     recovered: bool,
@@ -93,6 +99,7 @@ impl Stage {
                 record: handed.record,
                 lock,
                 cycle: handed.cycle,
+                place: handed.place,
                 spec: handed.spec,
                 due: handed.due,
                 recovered: handed.recovered,
@@ -123,6 +130,7 @@ pub(super) fn hand_over_with(
             talk: talk.map(left_open).transpose()?,
             report: report.map(|report| left_open(&report.0)).transpose()?,
             cycle: kept.cycle.clone(),
+            place: kept.place.clone(),
             spec: kept.spec.clone(),
             due: kept.due,
             recovered: kept.recovered,

@@ -106,6 +106,7 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Tal
     if let Some(mut talk) = talk {
         if let Some(Err(refused)) = begun {
             start::withdraw(dir, &kept.record, kept.lock);
+            kept.place.remove();
             let _ = talk.say(&Answer::from(&refused.failure(&kept.record.cmd)));
             std::mem::forget(talk);
             return;

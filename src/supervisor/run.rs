@@ -7,6 +7,7 @@ use super::handover::hand_over;
 use super::start::{broken, runs};
 use crate::clock;
 use crate::exit::{Exit, Failure};
+use crate::isolation;
 use crate::launch::{Gated, job_environment, reopen};
 use crate::text::shown;
 
@@ -29,7 +30,15 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
     let environment = || job_environment(std::env::vars_os(), &spec, &record.id, n, log_path);
     let gated = Gated::new(&spec, &log, environment).map_err(|error| broken("cannot fork", error))?;
     let identity = gated.identity;
-    runs(record, identity, started);
+    let process = isolation::Job { key: &spec.key, id: &record.id, run: n, supervisor: crate::sys::pid(), pid: identity.pid };
+    match job.kept.place.again(&spec.isolation, &process) {
+        Ok(place) => job.kept.place = place,
+        Err(failure) => {
+            gated.abandon();
+            return Err(failure);
+        }
+    }
+    runs(record, identity, started, &job.kept.place);
     if let Err(error) = job.file.replace(&job.kept.record) {
         gated.abandon();
         return Err(broken("cannot write the record", error));

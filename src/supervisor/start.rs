@@ -10,6 +10,7 @@ use super::handover::Kept;
 use super::signals::Signals;
 use crate::clock;
 use crate::exit::{Exit, Failure};
+use crate::isolation::{self, Place};
 use crate::launch::{Answer, Gated, LogFile, Report, Spec, Talk, job_environment};
 use crate::policy::Cycle;
 use crate::process::{Here, Identity};
@@ -42,21 +43,28 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
     let mut file = RecordFile::new(dir, &id);
 
     let environment = || job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
-    let gated = match (!spec.policy.waits()).then(|| Gated::new(spec, &log, environment)).transpose() {
-        Ok(gated) => gated,
-        Err(error) => {
+    let placed = Gated::new(spec, &log, environment)
+        .map_err(|error| broken("cannot fork", error))
+        .and_then(|gated| place(spec, &id, gated));
+    let (place, gated) = match placed {
+        Ok(placed) => placed,
+        Err(failure) => {
             let _ = fs::remove_file(&log_path);
             let _ = lock.remove(dir);
-            return Err(broken("cannot fork", error));
+            return Err(failure);
         }
     };
     let abandon = |gated: Option<Gated>| gated.into_iter().for_each(Gated::abandon);
-    let mut record = accepted(spec, &id, &log_path, &created);
+    // Where the first run has to wait, this process has shown that it can have its place.
+    let (gated, early) = if spec.policy.waits() { (None, Some(gated)) } else { (Some(gated), None) };
+    abandon(early);
+    let mut record = accepted(spec, &id, &log_path, &created, &place);
     if let Some(gated) = &gated {
-        runs(&mut record, gated.identity, clock::rfc3339(&clock::now()));
+        runs(&mut record, gated.identity, clock::rfc3339(&clock::now()), &place);
     }
     if let Err(error) = file.publish(&record) {
         abandon(gated);
+        place.remove();
         file.withdraw(error.kind() != ErrorKind::AlreadyExists);
         let _ = fs::remove_file(&log_path);
         let _ = lock.remove(dir);
@@ -83,10 +91,25 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
             let first = report.is_some().then_some(began);
             let further = report.is_none() || spec.policy.repeats();
             let cycle = Cycle::new(first, began);
-            Ok((Kept { record, lock, cycle, spec: further.then(|| spec.clone()), due: None, recovered: false }, report))
+            let spec = further.then(|| spec.clone());
+            Ok((Kept { record, lock, cycle, place, spec, due: None, recovered: false }, report))
         }
         Err(failure) => {
             withdraw(dir, &record, lock);
+            place.remove();
+            Err(failure)
+        }
+    }
+}
+
+/// Leaves the caller's control group, with a process that waits at its gate and is gone where that fails.
+fn place(spec: &Spec, id: &str, gated: Gated) -> Result<(Place, Gated), Failure> {
+    let run = u32::from(!spec.policy.waits());
+    let job = isolation::Job { key: &spec.key, id, run, supervisor: sys::pid(), pid: gated.identity.pid };
+    match isolation::enter(&spec.isolation, &job) {
+        Ok(place) => Ok((place, gated)),
+        Err(failure) => {
+            gated.abandon();
             Err(failure)
         }
     }
@@ -137,7 +160,7 @@ fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, Failure> {
 }
 
 /// The record of a job that has no process yet.
-fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned) -> Record {
+fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned, place: &Place) -> Record {
     let here = Here::look();
     Record {
         version: VERSION,
@@ -156,7 +179,8 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned)
         pid_ns: here.pid_ns,
         key: spec.key.clone(),
         parent: spec.parent.clone(),
-        isolation: "session".into(),
+        isolation: place.isolation.word().into(),
+        cgroup: place.cgroup().map(str::to_owned),
         supervisor: Some(Supervisor { identity: Identity::own(), reaper: getppid().as_raw(), adopted: false }),
         created: clock::rfc3339(created),
         policy: spec.policy.clone(),
@@ -169,9 +193,11 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned)
 const RUNS_KEPT: usize = 50;
 
 /// Notes that the next run has this process.
-pub(super) fn runs(record: &mut Record, process: Identity, started: String) {
+pub(super) fn runs(record: &mut Record, process: Identity, started: String, place: &Place) {
     record.state = State::Running;
-    record.cgroup = crate::process::cgroup(process.pid);
+    place.isolation.word().clone_into(&mut record.isolation);
+    record.cgroup = place.cgroup().map(str::to_owned).or_else(|| crate::process::cgroup(process.pid));
+    record.unit.clone_from(&place.unit);
     (record.pid, record.pgid, record.sid) = (Some(process.pid), Some(process.pid), Some(process.pid));
     record.start_ticks = Some(process.start_ticks);
     record.started = Some(started.clone());

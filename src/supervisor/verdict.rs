@@ -9,6 +9,7 @@ use super::watch::{Reaping, Stopping, empty};
 use super::{Job, hooks};
 use crate::clock;
 use crate::exit::Failure;
+use crate::isolation::{Counters, killed_for_memory};
 use crate::policy::{self, Next, Outcome, Why};
 use crate::record::{CancelRequest, End, Evidence, State, Usage};
 use crate::sys;
@@ -16,6 +17,8 @@ use crate::sys;
 /// Between two tries to write; doubled up to the last.
 const FIRST_RETRY_MS: i32 = 50;
 const LAST_RETRY_MS: i32 = 30_000;
+/// The kernel kills first and writes its line then.
+const LOG_PATIENCE: Duration = Duration::from_millis(200);
 /// `EX_TEMPFAIL`: not now.
 const NOT_NOW: u8 = 75;
 
@@ -78,13 +81,17 @@ pub(super) fn asked(job: &Job<'_>, sender: Sender) -> CancelRequest {
 pub(super) fn ended(job: &Job<'_>, reaping: &Reaping, stopping: Option<Stopping>, left_running: usize) -> Run {
     let end = reaping.status.map(End::from_wait);
     let oom_kills = machine_oom_kills().zip(reaping.oom_kills_before).map(|(now, before)| now.saturating_sub(before));
+    let mut memory = Memory::of(job, oom_kills);
+    if let (None, Some(end)) = (&stopping, end) {
+        memory.prove(job, end, wall(job));
+    }
     let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
-    let wall = clock::monotonic().saturating_sub(job.kept.cycle.began);
     let usage = Usage {
-        wall_s: (wall.as_secs_f64() * 1000.0).round() / 1000.0,
-        user_s: seconds(reaping.user_us),
-        sys_s: seconds(reaping.sys_us),
+        wall_s: (wall(job).as_secs_f64() * 1000.0).round() / 1000.0,
+        user_s: seconds(reaping.user_us.max(memory.counters.user_us.unwrap_or(0))),
+        sys_s: seconds(reaping.sys_us.max(memory.counters.sys_us.unwrap_or(0))),
         max_rss_bytes: reaping.max_rss_bytes,
+        memory_peak_bytes: memory.counters.peak_bytes,
     };
     let policy = &job.kept.record.policy;
     let outcome = match (stopping.as_ref().map(|stopping| stopping.why), end) {
@@ -94,6 +101,7 @@ pub(super) fn ended(job: &Job<'_>, reaping: &Reaping, stopping: Option<Stopping>
         (None, None) => Outcome::Unknown,
         (None, Some(End::Code { code: 0 })) => Outcome::Succeeded,
         (None, Some(End::Code { code: NOT_NOW })) => Outcome::NotNow,
+        (None, Some(_)) if memory.proved => Outcome::OomKilled,
         (None, Some(_)) => Outcome::Failed,
     };
     let span = |s: Option<f64>| clock::brief(policy::span(s.unwrap_or_default()));
@@ -102,16 +110,66 @@ pub(super) fn ended(job: &Job<'_>, reaping: &Reaping, stopping: Option<Stopping>
         Outcome::TimedOut => Some(format!("timed out after {}", span(policy.timeout_s))),
         Outcome::Stuck => Some(format!("stuck: silent and idle for {}", span(policy.watchdog.map(|dog| dog.after_s)))),
         Outcome::Unknown => Some("it ended after its supervisor was killed: its exit status is not known".into()),
-        _ => end.and_then(|end| killed(end, oom_kills)),
+        _ => end.and_then(|end| killed(end, &memory)),
     };
     let evidence = Evidence {
         from: Some(if end.is_some() { "wait" } else { "recovery" }.into()),
         oom_kills_machine: oom_kills.filter(|n| *n > 0),
         cancel: stopping.and_then(|stopping| stopping.request),
-        ..Evidence::default()
+        ..memory.evidence()
     };
     let ended = Some(clock::rfc3339(&clock::now()));
     Run { outcome, end, usage, reason, evidence, left_running, ended, ran: true }
+}
+
+fn wall(job: &Job<'_>) -> Duration {
+    clock::monotonic().saturating_sub(job.kept.cycle.began)
+}
+
+/// What is known of kills for memory.
+struct Memory {
+    /// The command's end was one.
+    proved: bool,
+    /// How many there were on this machine meanwhile.
+    machine: Option<u64>,
+    counters: Counters,
+    max: Option<u64>,
+    /// The kernel's own line.
+    line: Option<String>,
+}
+
+impl Memory {
+    fn of(job: &Job<'_>, machine: Option<u64>) -> Self {
+        let place = &job.kept.place;
+        Self { proved: false, machine, counters: place.counters(), max: place.memory_max, line: None }
+    }
+
+    /// How many of the job's own processes were killed.
+    fn own(&self) -> u64 {
+        self.counters.oom_kills.unwrap_or(0)
+    }
+
+    /// A SIGKILL is the kernel's for memory where the job's own group counts one, or the kernel's log names the command. The
+    /// log is read only where the machine has killed something.
+    fn prove(&mut self, job: &Job<'_>, end: End, wall: Duration) {
+        if matches!(end, End::Signal { signal: libc::SIGKILL, .. }) && (self.own() > 0 || self.machine != Some(0)) {
+            let command = job.kept.record.pid.unwrap_or(0);
+            self.line = killed_for_memory(command, wall, LOG_PATIENCE);
+            self.proved = self.own() > 0 || self.line.is_some();
+        }
+    }
+
+    fn evidence(self) -> Evidence {
+        let own = self.own() > 0;
+        let of_memory = |bytes: Option<u64>| bytes.filter(|_| own || self.proved);
+        Evidence {
+            oom_kills: self.counters.oom_kills.filter(|_| own),
+            memory_peak_bytes: of_memory(self.counters.peak_bytes),
+            memory_max_bytes: of_memory(self.max),
+            kernel_log: self.line,
+            ..Evidence::default()
+        }
+    }
 }
 
 /// What follows this run.
@@ -180,6 +238,7 @@ fn close(mut job: Job<'_>, state: State, ended: Option<String>, stuck: bool) {
     job.kept.record.state = state;
     job.kept.record.ended = ended;
     if !write(&mut job) {
+        job.kept.place.remove();
         return;
     }
     let failed = !matches!(state, State::Succeeded | State::Cancelled);
@@ -189,6 +248,7 @@ fn close(mut job: Job<'_>, state: State, ended: Option<String>, stuck: bool) {
     job.dir.forget_environment(&job.kept.record.id);
     job.dir.note_ended(&job.kept.record.id);
     let _ = job.kept.lock.remove(job.dir);
+    job.kept.place.remove();
 }
 
 /// Writes the record; `false` when its directory is gone.
@@ -221,13 +281,19 @@ fn tell(job: &mut Job<'_>, over: bool, failed: bool, stuck: bool) -> bool {
 }
 
 /// One line for people; nothing where a plain success or exit code says it all.
-fn killed(end: End, oom_kills: Option<u64>) -> Option<String> {
-    match (end, oom_kills) {
-        (End::Signal { signal: libc::SIGKILL, .. }, Some(1..)) => {
+fn killed(end: End, memory: &Memory) -> Option<String> {
+    let of = memory.max.map(|max| format!(" at its limit of {}", crate::size::shown(max))).unwrap_or_default();
+    match end {
+        _ if memory.proved => Some(format!("killed by the kernel for memory{of}")),
+        End::Code { code: 1.. } if memory.own() > 0 => Some(format!(
+            "the kernel killed {} of its processes for memory{of}; the command itself ended with {end}",
+            memory.own()
+        )),
+        End::Signal { signal: libc::SIGKILL, .. } if memory.machine > Some(0) => {
             Some("killed by SIGKILL; the kernel killed something for memory meanwhile, perhaps this".into())
         }
-        (End::Signal { .. }, _) => Some(format!("killed by {end}")),
-        (End::Code { .. }, _) => None,
+        End::Signal { .. } => Some(format!("killed by {end}")),
+        End::Code { .. } => None,
     }
 }
 

@@ -109,7 +109,12 @@ fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
     let mut limits = Limits::of(job);
     let mut dog = job.kept.record.policy.watchdog.map(|policy| Watchdog::new(policy, clock::monotonic()));
     let mut fresh = true;
-    let family = Family { key: job.kept.record.key.clone(), supervisor: Some(sys::pid()), known: vec![command] };
+    let family = Family {
+        key: job.kept.record.key.clone(),
+        supervisor: Some(sys::pid()),
+        known: vec![command],
+        group: job.kept.place.dir().map(Into::into),
+    };
     loop {
         // What has ended is seen before what is asked: a job is cancelled only where the request came first.
         reaping.go_on(command.pid);
@@ -179,7 +184,12 @@ fn stop_all(job: &mut Job<'_>, family: &Family, sender: Option<Sender>) -> Optio
         };
         began + span(grace).min(NEVER)
     };
-    let done = stop(&|| family.members(), signal, Some(job.signals.as_fd()), &mut deadline);
+    let mut done = stop(&|| family.members(), signal, Some(job.signals.as_fd()), &mut deadline);
+    // What forks faster than it is found: the kernel kills the whole group at once.
+    let outrun = done.as_ref().is_ok_and(|done| !done.survivors.is_empty());
+    if outrun && job.kept.place.kill(&job.kept.record.key).is_ok_and(|killed| killed) {
+        done = stop(&|| family.members(), libc::SIGKILL, None, &mut Instant::now);
+    }
     if let Ok(done) = done {
         note_survivors(job, &done, request.as_ref());
     }
@@ -200,7 +210,12 @@ fn note_survivors(job: &mut Job<'_>, done: &Stopped, request: Option<&CancelRequ
 
 /// Empties what a run has left behind, before another one begins or its place is given away.
 pub(super) fn empty(job: &mut Job<'_>) {
-    let family = Family { key: job.kept.record.key.clone(), supervisor: Some(sys::pid()), known: Vec::new() };
+    let family = Family {
+        key: job.kept.record.key.clone(),
+        supervisor: Some(sys::pid()),
+        known: Vec::new(),
+        group: job.kept.place.dir().map(Into::into),
+    };
     if !family.members().is_empty() {
         let until = Instant::now() + span(job.kept.record.policy.grace_s);
         if let Ok(done) = stop(&|| family.members(), libc::SIGTERM, None, &mut || until) {

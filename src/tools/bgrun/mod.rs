@@ -21,6 +21,7 @@ use super::waiting::{Follow, Wait, Waited, status_of};
 use crate::clock;
 use crate::entry::{Out, Tool, complain};
 use crate::exit::{Exit, Failure};
+use crate::isolation::{How, Limits, Wish};
 use crate::launch::{LogPlace, Spec, launch};
 use crate::process::Here;
 use crate::record::{CancelRequest, Policy, Record, base_name, check_name, line};
@@ -59,6 +60,24 @@ pub struct Args {
     /// How willingly the kernel kills it for memory, -1000 to 1000 (default: at least 500)
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     oom_score_adj: Option<i32>,
+    /// What keeps the job apart from its caller
+    #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
+    isolate: How,
+    /// Slow the job down and take memory back above this size
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+    memory_high: Option<u64>,
+    /// Kill in the job above this size, and nowhere else
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+    memory_max: Option<u64>,
+    /// Give the job so much swap at most
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+    memory_swap_max: Option<u64>,
+    /// Give the job the time of so many processors at most, 0.01 or more
+    #[arg(long, value_name = "N", value_parser = processors)]
+    cpus: Option<f64>,
+    /// Let the job have so many processes and threads at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pids_max: Option<u64>,
     /// Exit 75 when a job of that name is live
     #[arg(long)]
     unique: bool,
@@ -103,6 +122,11 @@ pub struct Args {
 
 fn job_name(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned())
+}
+
+fn processors(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.01..=1e6).contains(number));
+    number.ok_or_else(|| "a number of processors is 0.01 or more".into())
 }
 
 /// A class of `ioprio_set(2)` with its level.
@@ -158,6 +182,7 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         nice: args.nice,
         ionice: args.ionice,
         oom_score_adj: args.oom_score_adj,
+        isolation: wish(args),
         recover_env: args.recover_env,
         unique: args.unique,
         unsafe_lock: args.unsafe_lock,
@@ -166,6 +191,17 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         claims: claims(),
         parent: env::var("BG_JOB_ID").ok().filter(|id| crate::record::parse_id(id).is_some()),
     })
+}
+
+fn wish(args: &Args) -> Wish {
+    let limits = Limits {
+        memory_high: args.memory_high,
+        memory_max: args.memory_max,
+        memory_swap_max: args.memory_swap_max,
+        cpus: args.cpus,
+        pids_max: args.pids_max,
+    };
+    Wish { how: args.isolate, limits, runtime_dir: variable("XDG_RUNTIME_DIR") }
 }
 
 /// The descriptors by which resgate(1) keeps its promises: `resgate --gpus 1 -- bgrun …` promises to the job.
