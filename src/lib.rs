@@ -13,6 +13,7 @@
 //!        └─ "started", then it exits    │   │  │ ID.d/     cancel, progress   │
 //!                                       │   │  │ .ended    hint: who ended    │
 //!                                  forks, waits│ .pruned/  names stay taken   │
+//!                                       │      │ .queue/   who may run next   │
 //!                                       │      └───▲──────────────▲───────────┘
 //!                                       ▼          │ reads        │ asks in ID.d/cancel.json,
 //!                            the job: a session    │              │ then signals the supervisor
@@ -36,6 +37,7 @@
 //! | [`process`] | who a process is, whose it is, and how it is stopped without hitting another |
 //! | [`record`] | what is written of a job: the stored form, names and ids, damage and versions |
 //! | [`state_dir`] | the directory: claims, locks, durable replacement, and what is true of a job now |
+//! | [`queue`] | who of a queue's jobs may run, told from their tickets and their lives |
 //! | [`launch`] | from a command line to a running command, all or nothing |
 //! | [`cancel`] | stopping a job whether its supervisor is well, slow, stopped or dead |
 //! | [`probe`] | asking what may never answer: a child with a deadline |
@@ -79,7 +81,8 @@
 //! - A shell between `bgrun` and the command.
 //! - A reader that repairs, resets or upgrades what it reads.
 //! - A default that makes a success out of a failure.
-//! - Schedules across machines, users, priorities: other programs do that, and these run inside them.
+//! - Schedules across machines and users: other programs do that, and these run inside them. A queue is first come, first
+//!   served, with a priority for who may pass; fair shares and backfilling are not in it.
 
 pub mod cancel;
 pub mod checkpoint;
@@ -97,6 +100,7 @@ pub mod policy;
 pub mod probe;
 pub mod process;
 pub mod progress;
+pub mod queue;
 pub mod record;
 pub mod signal;
 pub mod size;

@@ -10,16 +10,17 @@ use crate::support::root;
 const GROUND: [&str; 7] = ["clock", "exit", "signal", "size", "sys", "text", "user"];
 
 /// Every other room, from the bottom up, with what it may use beside the ground: only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("table", &[]),
     ("process", &[]),
     ("probe", &[]),
     ("record", &["process"]),
     ("state_dir", &["process", "record"]),
-    ("launch", &["process", "record", "state_dir"]),
+    ("queue", &["process", "record", "state_dir"]),
+    ("launch", &["process", "queue", "record", "state_dir"]),
     ("cancel", &["process", "record", "state_dir"]),
     ("policy", &["record"]),
-    ("supervisor", &["launch", "policy", "process", "record", "state_dir"]),
+    ("supervisor", &["launch", "policy", "process", "queue", "record", "state_dir"]),
     ("gauges", &["probe"]),
     ("claims", &["gauges", "process", "state_dir"]),
     ("gate", &["claims", "gauges", "process"]),
