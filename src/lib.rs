@@ -69,6 +69,8 @@
 //!   checked after it was opened. What differs in any of them is reported and never touched.
 //! - **A supervisor is no member of any job.** It bears a mark instead of a key, so that a sweep of one job stops at the
 //!   next.
+//! - **A slot is held by a live job and not by a file.** A ticket says what its job wants; whoever waits looks at the lives of
+//!   those before it, and takes a slot only under the lock of the queue.
 //! - **What a file says is data.** Every text that comes from one goes through [`text::shown`] before a terminal sees it.
 //! - **A file that isn't understood stays as it is**, and costs that file alone.
 //! - **A supervisor waits in one `poll(2)`**, without timers and threads, and needs less memory than the smallest queue.

@@ -346,6 +346,7 @@ fn a_damaged_queue_costs_that_queue_alone() {
     for (content, why) in [
         ("", "damaged: EOF while parsing a value at line 1 column 0"),
         ("{\"version\":1,\"slots\":0}", "damaged: it names no slots"),
+        ("[1, 5]", "damaged: it is no object"),
         ("{\"version\":2,\"lanes\":4}", "version 2 is newer than this program's 1"),
     ] {
         fs::write(&file, content).unwrap();
@@ -373,6 +374,23 @@ fn a_damaged_queue_costs_that_queue_alone() {
     slots(&jobs, "q", 4);
     assert_eq!(fs::read_to_string(&file).unwrap(), "{\"version\":1,\"slots\":4,\"later\":true}\n");
     assert_eq!(tickets(&jobs, "q"), ["granted.x", "notes.txt", "queued.1.99."]);
+}
+
+/// What can't be joined isn't launched, and nothing of it is left.
+#[test]
+fn a_launch_into_a_queue_that_cannot_be_joined_fails_whole() {
+    let jobs = Jobs::new();
+    slots(&jobs, "q", 1);
+    let folder = jobs.dir().join(".queue/q");
+    fs::write(folder.join("queued.4294967295.0.x_20251129_120300"), "").unwrap();
+    let before = jobs.files();
+    jobs.bgrun(["--queue", "q", "--", "true"]).fails(125, &["cannot join queue 'q': its tickets have run out of numbers"]);
+    assert_eq!(jobs.files(), [&before[..], &["logs/".to_owned()]].concat());
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "").unwrap();
+    jobs.bgrun(["--queue", "q", "--", "true"]).fails(125, &["cannot use queue 'q': Not a directory"]);
+    jobs.bgrun(["--queue", "q", "--slots", "1"]).fails(125, &["cannot use queue 'q': Not a directory"]);
+    until("the end of all that was started", || jobs.processes().is_empty());
 }
 
 /// Somebody removes it while jobs wait: they stand in line again.
@@ -494,8 +512,12 @@ fn fifty_jobs_and_a_killer_leave_three_slots_three() {
     // Nobody has his turn before the last has come.
     let gates: Vec<_> = ["g1", "g2", "g3"].iter().map(|name| jobs.start_held_with(&["--queue", "q"], name, 0)).collect();
     let ids: Vec<String> = (0..50).map(|n| enter(&jobs, "q", &format!("j{n:02}"), &[], &script)).collect();
-    gates.iter().for_each(|gate| runs(&jobs, &gate.id));
-    gates.iter().for_each(crate::support::jobs::Held::release);
+    for gate in &gates {
+        runs(&jobs, &gate.id);
+    }
+    for gate in &gates {
+        gate.release();
+    }
     let mut dice = Dice(20_251_129);
     let (mut killed, mut queued) = (vec![false; ids.len()], 0);
     let kill = |pid: &Value| {

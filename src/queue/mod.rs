@@ -18,6 +18,7 @@
 //! turn), and over the folder, for those that leave and for changes of the slots.
 
 mod line;
+mod slots;
 mod ticket;
 mod watch;
 
@@ -35,19 +36,14 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use self::ticket::Ticket;
 use crate::process::{Handle, Here};
-use crate::record::{Place, Unreadable, line as json_line};
-use crate::state_dir::{self, StateDir, create_new, observe, read_file, replace_file};
+use crate::record::Place;
+use crate::state_dir::{self, StateDir, create_new, observe};
 use crate::sys;
 
 const FOLDER: &str = ".queue";
-const SLOTS: &str = "slots.json";
-/// Of the file of slots.
-const VERSION: u64 = 1;
 
 /// A process that is stopped while it holds the folder's lock keeps a launch from its end for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,12 +96,6 @@ struct Survey {
     within: Option<Duration>,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    version: u64,
-    slots: u32,
-}
-
 impl<'a> Queue<'a> {
     /// Opens a queue; `None` when there is none of that name.
     ///
@@ -135,45 +125,6 @@ impl<'a> Queue<'a> {
         Self::open(dir, name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// How many jobs of it run at a time: one, unless it was told otherwise.
-    ///
-    /// # Errors
-    /// Why the file that says so can't be used. It counts as one slot then: less than that would stop the queue, and more
-    /// may be more than the machine bears.
-    pub fn slots(&self) -> Result<u32, Unreadable> {
-        Ok(self.stored()?.map_or(1, |(slots, _)| slots))
-    }
-
-    fn stored(&self) -> Result<Option<(u32, Value)>, Unreadable> {
-        let bytes = read_file(self.folder.as_fd(), SLOTS).map_err(|error| Unreadable::Io(error.to_string()))?;
-        let Some(bytes) = bytes else { return Ok(None) };
-        let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
-        let whole: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if let Some(newer) = whole["version"].as_u64().filter(|version| *version > VERSION) {
-            return Err(Unreadable::Newer(newer));
-        }
-        match Stored::deserialize(&whole).map_err(damaged)? {
-            Stored { version: VERSION, slots: slots @ 1.. } => Ok(Some((slots, whole))),
-            _ => Err(Unreadable::Damaged("it names no slots".into())),
-        }
-    }
-
-    /// Changes the number of slots; durable when it returns. Jobs that run go on where there are fewer now.
-    ///
-    /// # Errors
-    /// Why the file that is there can't be used, it is left then; or as `write(2)`, `rename(2)`.
-    pub fn set_slots(&self, slots: u32) -> Result<(), Unreadable> {
-        let io = |error: io::Error| Unreadable::Io(error.to_string());
-        let _lock = self.lock_within(PATIENCE).map_err(io)?;
-        let mut whole = match self.stored()? {
-            Some((now, _)) if now == slots => return Ok(()),
-            Some((_, whole)) => whole,
-            None => json!({"version": VERSION}),
-        };
-        whole["slots"] = json!(slots);
-        replace_file(self.folder.as_fd(), SLOTS, &json_line(&whole)).map_err(io)
-    }
-
     /// Joins its end, or that of its priority. A crash can lose the ticket, together with all who could wait behind it.
     ///
     /// # Errors
@@ -198,14 +149,13 @@ impl<'a> Queue<'a> {
         create_new(self.folder.as_fd(), ticket.name().as_str(), false).map(drop)
     }
 
-    /// Looks whether the turn of job `id` has come, and takes the slot then. A job that isn't in the queue joins it. `None`
-    /// when somebody else takes one this instant: to be asked again soon.
+    /// Looks whether the turn of job `id` has come, and takes the slot then. A job that isn't in the queue joins it, and so does
+    /// one with a slot of an earlier life, which was free for others since. `None` when somebody else takes one this instant: to be asked again soon.
     ///
     /// # Errors
     /// As `readdir(3)`, `rename(2)` and `open(2)`.
     pub fn turn(&self, id: &str, priority: i32, here: &Here) -> io::Result<Option<Turn>> {
         match self.survey(id, here)? {
-            Some(survey) if survey.own.granted => return Ok(Some(Turn::Granted)),
             Some(survey) if !survey.free && survey.over.is_empty() => return Ok(Some(survey.wait())),
             _ => {}
         }
@@ -228,11 +178,11 @@ impl<'a> Queue<'a> {
         Ok(Some(Turn::Granted))
     }
 
-    /// Looks at those before job `id`, until as many of them live as there are slots; `None` when it has no ticket.
+    /// Looks at those before job `id`, until as many of them live as there are slots; `None` when it doesn't wait here.
     fn survey(&self, id: &str, here: &Here) -> io::Result<Option<Survey>> {
         let slots = usize::try_from(self.slots().unwrap_or(1)).unwrap_or(usize::MAX);
         let mut tickets = self.tickets()?;
-        let Some(at) = tickets.iter().position(|ticket| ticket.id == id) else { return Ok(None) };
+        let Some(at) = tickets.iter().position(|ticket| ticket.id == id && !ticket.granted) else { return Ok(None) };
         tickets.truncate(at + 1);
         let Some(own) = tickets.pop() else { return Ok(None) };
         let mut survey = Survey { own, free: true, over: Vec::new(), lives: Vec::new(), within: None };
@@ -331,15 +281,6 @@ impl<'a> Queue<'a> {
             sys::pass(RETRY);
         }
     }
-
-    /// What a record says of its job's wait. Where exactly it stands changes without it: readers look for themselves.
-    #[must_use]
-    pub fn reason(&self) -> String {
-        match self.slots() {
-            Ok(_) => reason(self.name),
-            Err(why) => format!("{}, which has 1 slot {}", reason(self.name), line::trouble(&why)),
-        }
-    }
 }
 
 impl Survey {
@@ -362,5 +303,41 @@ pub fn leave(dir: &StateDir, place: &Place, id: &str) {
         for ticket in tickets.iter().filter(|ticket| ticket.id == id) {
             let _ = queue.remove(ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_of_an_earlier_life_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let queue = Queue::open_or_make(&dir, "q").unwrap();
+        let id = "a_20251129_120300";
+        let ticket = |granted| Ticket { granted, arrival: 7, priority: 0, id: id.to_owned() };
+        create_new(queue.folder.as_fd(), ticket(true).name().as_str(), false).unwrap();
+        let here = Here::look();
+        assert!(matches!(queue.turn(id, 3, &here), Ok(Some(Turn::Granted))));
+        let names: Vec<String> = queue.tickets().unwrap().iter().map(Ticket::name).collect();
+        assert_eq!(names, ["granted.8.3.a_20251129_120300"]);
+        // A place of an earlier life is kept.
+        leave(&dir, &Place { queue: "q".into(), priority: 3 }, id);
+        create_new(queue.folder.as_fd(), ticket(false).name().as_str(), false).unwrap();
+        assert!(matches!(queue.turn(id, 3, &here), Ok(Some(Turn::Granted))));
+        assert_eq!(queue.tickets().unwrap(), [ticket(true)]);
+    }
+
+    #[test]
+    fn while_somebody_grants_nobody_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(folder.path()).unwrap();
+        let queue = Queue::open_or_make(&dir, "q").unwrap();
+        let lock = queue.try_lock().unwrap().unwrap();
+        let (id, here) = ("a_20251129_120300", Here::look());
+        assert!(queue.turn(id, 0, &here).unwrap().is_none());
+        drop(lock);
+        assert!(matches!(queue.turn(id, 0, &here), Ok(Some(Turn::Granted))));
     }
 }

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::{Queue, SLOTS};
+use super::Queue;
+use super::slots::SLOTS;
 
 /// Notices of a folder. Where the kernel grants none, a user's are all in use, there is nothing to wait for.
 #[derive(Debug)]

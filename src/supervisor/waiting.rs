@@ -42,7 +42,7 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
     let phase = if due.is_some() { Phase::Waiting } else { Phase::Queued };
     let accepted = clock::monotonic();
     let here = Here::look();
-    let mut watch = None;
+    let (mut watch, mut fresh) = (None, true);
     loop {
         if let Some(request) = cancelled(job)
             && matches!(step(phase, Event::Cancel), Action::Conclude(_))
@@ -55,7 +55,13 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
         };
         match blocker {
             Ok(None) => return Waited::Due,
-            Ok(Some(blocker)) => sleep(job, &blocker, watch.as_ref()),
+            Ok(Some(blocker)) => {
+                if std::mem::take(&mut fresh) && due.is_none() {
+                    // Many may wait in a queue.
+                    sys::give_back_code();
+                }
+                sleep(job, &blocker, watch.as_ref());
+            }
             Err(why) => return Waited::Unmet(why),
         }
     }
