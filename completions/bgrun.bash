@@ -23,7 +23,7 @@ _bgrun() {
 
     case "${cmd}" in
         bgrun)
-            opts="-n -e -C -w -f -q -h -V --name --env --env-secret --chdir --memsafe --nice --ionice --oom-score-adj --unique --wait --follow --json --quiet --dry-run --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --watchdog-any-cpu --after --after-any --delay --queue --slots --priority --on-end --on-fail --on-stuck --dir --log-dir --log --unsafe-lock --help --version"
+            opts="-n -e -C -w -f -q -h -V --name --env --env-secret --chdir --memsafe --nice --ionice --oom-score-adj --unique --wait --follow --json --quiet --dry-run --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --watchdog-any-cpu --after --after-any --delay --queue --slots --priority --on-end --on-fail --on-stuck --dir --log-dir --log --unsafe-lock --recover --recover-env --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -205,6 +205,33 @@ fn killed_supervisors_stand_in_nobodys_way() {
 }
 
 #[test]
+fn a_recovered_job_has_its_slot_or_stands_in_line_again() {
+    let jobs = Jobs::new();
+    let adopted = jobs.start_held_with(&["--queue", "q"], "adopted", 0);
+    runs(&jobs, &adopted.id);
+    let next = jobs.start_held_with(&["--queue", "q", "--restart", "always"], "next", 0);
+    let other = jobs.start_held_with(&["--queue", "q"], "other", 0);
+    jobs.kill_supervisor(&adopted.id);
+    let said = jobs.bgrun(["--recover"]).ok();
+    assert!(said.contains(&adopted.id), "{said}");
+    waits(&jobs, &next.id);
+    // Its command lives, and so does its slot; then it is given on.
+    adopted.release();
+    runs(&jobs, &next.id);
+    waits(&jobs, &other.id);
+    send(jobs.supervisor(&next.id), Signal::SIGKILL);
+    send(jobs.pid(&next.id), Signal::SIGKILL);
+    runs(&jobs, &other.id);
+    jobs.bgrun(["--recover"]).ok();
+    until("its place at the end", || jobs.truth(&next.id)["queue_position"] == 1);
+    assert_eq!((jobs.record(&next.id)["state"].as_str(), jobs.record(&next.id)["run"].as_u64()), (Some("waiting"), Some(1)));
+    other.end();
+    until("its second run", || jobs.record(&next.id)["run"] == 2);
+    jobs.tool("bgcancel").arg(&next.id).ok();
+    assert_eq!(tickets(&jobs, "q"), [""; 0]);
+}
+
+#[test]
 fn what_a_job_leaves_behind_holds_no_slot() {
     let jobs = Jobs::new();
     let left = jobs.path("left");

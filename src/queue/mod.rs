@@ -149,13 +149,14 @@ impl<'a> Queue<'a> {
         create_new(self.folder.as_fd(), ticket.name().as_str(), false).map(drop)
     }
 
-    /// Looks whether the turn of job `id` has come, and takes the slot then. A job that isn't in the queue joins it, and so does
-    /// one with a slot of an earlier life, which was free for others since. `None` when somebody else takes one this instant: to be asked again soon.
+    /// Looks whether the turn of job `id` has come, and takes the slot then. A job that isn't in the queue joins it; one
+    /// that has its slot keeps it. `None` when somebody else takes one this instant: to be asked again soon.
     ///
     /// # Errors
     /// As `readdir(3)`, `rename(2)` and `open(2)`.
     pub fn turn(&self, id: &str, priority: i32, here: &Here) -> io::Result<Option<Turn>> {
         match self.survey(id, here)? {
+            Some(survey) if survey.own.granted => return Ok(Some(Turn::Granted)),
             Some(survey) if !survey.free && survey.over.is_empty() => return Ok(Some(survey.wait())),
             _ => {}
         }
@@ -178,11 +179,11 @@ impl<'a> Queue<'a> {
         Ok(Some(Turn::Granted))
     }
 
-    /// Looks at those before job `id`, until as many of them live as there are slots; `None` when it doesn't wait here.
+    /// Looks at those before job `id`, until as many of them live as there are slots; `None` when it has no ticket.
     fn survey(&self, id: &str, here: &Here) -> io::Result<Option<Survey>> {
         let slots = usize::try_from(self.slots().unwrap_or(1)).unwrap_or(usize::MAX);
         let mut tickets = self.tickets()?;
-        let Some(at) = tickets.iter().position(|ticket| ticket.id == id && !ticket.granted) else { return Ok(None) };
+        let Some(at) = tickets.iter().position(|ticket| ticket.id == id) else { return Ok(None) };
         tickets.truncate(at + 1);
         let Some(own) = tickets.pop() else { return Ok(None) };
         let mut survey = Survey { own, free: true, over: Vec::new(), lives: Vec::new(), within: None };
@@ -309,25 +310,6 @@ pub fn leave(dir: &StateDir, place: &Place, id: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_slot_of_an_earlier_life_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = StateDir::open(folder.path()).unwrap();
-        let queue = Queue::open_or_make(&dir, "q").unwrap();
-        let id = "a_20251129_120300";
-        let ticket = |granted| Ticket { granted, arrival: 7, priority: 0, id: id.to_owned() };
-        create_new(queue.folder.as_fd(), ticket(true).name().as_str(), false).unwrap();
-        let here = Here::look();
-        assert!(matches!(queue.turn(id, 3, &here), Ok(Some(Turn::Granted))));
-        let names: Vec<String> = queue.tickets().unwrap().iter().map(Ticket::name).collect();
-        assert_eq!(names, ["granted.8.3.a_20251129_120300"]);
-        // A place of an earlier life is kept.
-        leave(&dir, &Place { queue: "q".into(), priority: 3 }, id);
-        create_new(queue.folder.as_fd(), ticket(false).name().as_str(), false).unwrap();
-        assert!(matches!(queue.turn(id, 3, &here), Ok(Some(Turn::Granted))));
-        assert_eq!(queue.tickets().unwrap(), [ticket(true)]);
-    }
 
     #[test]
     fn while_somebody_grants_nobody_else_does() {

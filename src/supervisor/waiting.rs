@@ -50,7 +50,9 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
             return Waited::Cancelled(request);
         }
         let blocker = match due {
-            Some(at) => Ok((at > clock::monotonic()).then_some(Blocker::Until(at))),
+            Some(at) if at > clock::monotonic() => Ok(Some(Blocker::Until(at))),
+            // It has its slot, unless it is started again after its supervisor was killed.
+            Some(_) => queue(job, &here, &mut watch),
             None => first_blocker(job, accepted, &here, &mut watch),
         };
         match blocker {

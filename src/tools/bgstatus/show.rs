@@ -14,7 +14,7 @@ use crate::entry::Out;
 use crate::process::Here;
 use crate::progress::{Progress, pace};
 use crate::queue::Line;
-use crate::record::{State, line};
+use crate::record::line;
 use crate::state_dir::{Observed, StateDir};
 use crate::table::{Cell, Tone, render};
 
@@ -43,7 +43,7 @@ fn positions(dir: &StateDir, rows: &mut [Row]) -> Vec<Option<usize>> {
     let here = Here::look();
     let mut lines: HashMap<String, Option<Line>> = HashMap::new();
     let mut position = |row: &mut Row| {
-        let job = row.as_mut().ok().filter(|job| job.state == State::Queued)?;
+        let job = row.as_mut().ok().filter(|job| job.is_live())?;
         let queue = &job.record.policy.place.as_ref()?.queue;
         let line = lines.entry(queue.clone()).or_insert_with(|| Line::look(dir, queue, &here)).as_ref()?;
         let position = line.position(&job.record.id)?;
