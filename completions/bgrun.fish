@@ -29,6 +29,9 @@ complete -c bgrun -l watchdog -d 'Stop a run that is silent and idle for so long
 complete -c bgrun -l after -d 'Start when this job has succeeded; skipped when it fails; repeatable' -r
 complete -c bgrun -l after-any -d 'Start when this job has ended, however; repeatable' -r
 complete -c bgrun -l delay -d 'Start so long from now' -r
+complete -c bgrun -l queue -d 'Wait for a slot of this queue: first come, first served' -r
+complete -c bgrun -l slots -d 'How many jobs of the queue run at a time, from now on; without a command this is all that is done' -r
+complete -c bgrun -l priority -d 'Be served before jobs of a lower priority, -1000 to 1000 (default: 0)' -r
 complete -c bgrun -l on-end -d 'When the job has ended, run this with sh, the record on its standard input' -r -f -a "(__fish_complete_command)"
 complete -c bgrun -l on-fail -d 'The same after a failure that no restart follows' -r -f -a "(__fish_complete_command)"
 complete -c bgrun -l on-stuck -d 'The same when the watchdog has stopped a run' -r -f -a "(__fish_complete_command)"

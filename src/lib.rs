@@ -13,6 +13,7 @@
 //!        └─ "started", then it exits    │   │  │ ID.d/     cancel, progress   │
 //!                                       │   │  │ .ended    hint: who ended    │
 //!                                  forks, waits│ .pruned/  names stay taken   │
+//!                                       │      │ .queue/   who may run next   │
 //!                                       │      └───▲──────────────▲───────────┘
 //!                                       ▼          │ reads        │ asks in ID.d/cancel.json,
 //!                            the job: a session    │              │ then signals the supervisor
@@ -36,6 +37,7 @@
 //! | [`process`] | who a process is, whose it is, and how it is stopped without hitting another |
 //! | [`record`] | what is written of a job: the stored form, names and ids, damage and versions |
 //! | [`state_dir`] | the directory: claims, locks, durable replacement, and what is true of a job now |
+//! | [`queue`] | who of a queue's jobs may run, told from their tickets and their lives |
 //! | [`probe`] | asking what may never answer: a child with a deadline |
 //! | [`gauges`] | what the machine has to spare, measured or unknown, one module a source |
 //! | [`isolation`] | a job's own scope or control group: limits, counters, members |
@@ -68,6 +70,8 @@
 //!   checked after it was opened. What differs in any of them is reported and never touched.
 //! - **A supervisor is no member of any job.** It bears a mark instead of a key, so that a sweep of one job stops at the
 //!   next.
+//! - **A slot is held by a live job and not by a file.** A ticket says what its job wants; whoever waits looks at the lives of
+//!   those before it, and takes a slot only under the lock of the queue.
 //! - **What a file says is data.** Every text that comes from one goes through [`text::shown`] before a terminal sees it.
 //! - **A file that isn't understood stays as it is**, and costs that file alone.
 //! - **A supervisor waits in one `poll(2)`**, without timers and threads, and needs less memory than the smallest queue.
@@ -80,7 +84,8 @@
 //! - A shell between `bgrun` and the command.
 //! - A reader that repairs, resets or upgrades what it reads.
 //! - A default that makes a success out of a failure.
-//! - Schedules across machines, users, priorities: other programs do that, and these run inside them.
+//! - Schedules across machines and users: other programs do that, and these run inside them. A queue is first come, first
+//!   served, with a priority for who may pass; fair shares and backfilling are not in it.
 
 pub mod cancel;
 pub mod checkpoint;
@@ -99,6 +104,7 @@ pub mod policy;
 pub mod probe;
 pub mod process;
 pub mod progress;
+pub mod queue;
 pub mod record;
 pub mod signal;
 pub mod size;

@@ -10,7 +10,7 @@ use crate::support::root;
 const GROUND: [&str; 7] = ["clock", "exit", "signal", "size", "sys", "text", "user"];
 
 /// Every other room, from the bottom up, with what it may use beside the ground: only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("table", &[]),
     ("process", &[]),
     ("probe", &[]),
@@ -18,10 +18,11 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("isolation", &["gauges", "process"]),
     ("record", &["isolation", "process"]),
     ("state_dir", &["process", "record"]),
-    ("launch", &["isolation", "process", "record", "state_dir"]),
+    ("queue", &["process", "record", "state_dir"]),
+    ("launch", &["isolation", "process", "queue", "record", "state_dir"]),
     ("cancel", &["isolation", "process", "record", "state_dir"]),
     ("policy", &["record"]),
-    ("supervisor", &["isolation", "launch", "policy", "process", "record", "state_dir"]),
+    ("supervisor", &["isolation", "launch", "policy", "process", "queue", "record", "state_dir"]),
     ("claims", &["gauges", "process", "state_dir"]),
     ("gate", &["claims", "gauges", "process"]),
     ("journal", &[]),

@@ -33,6 +33,7 @@ mod pipelines;
 mod progress_faults;
 mod progress_journal;
 mod progress_todo;
+mod queues;
 mod readme;
 mod records;
 mod recover;

@@ -14,6 +14,7 @@ use super::talk::failure;
 use super::{Answer, Spec, Talk};
 use crate::exit::{Exit, Failure};
 use crate::process::{Family, stop};
+use crate::queue;
 use crate::record::Record;
 use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys;
@@ -72,6 +73,9 @@ fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> any
     }
     RecordFile::new(dir, &id).withdraw(true);
     crate::isolation::forget(&spec.isolation, &spec.key);
+    if let Some(place) = &spec.policy.place {
+        queue::leave(dir, place, &id);
+    }
     if own_log {
         let _ = fs::remove_file(log);
     }

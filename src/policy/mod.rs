@@ -7,7 +7,7 @@
 //! | stopping | – | – | stop | – | – | – | judge |
 //! | waiting | start | – | conclude | – | – | – | – |
 //!
-//! [`judge`] says what follows a run: nothing more, or another one at a moment of the monotonic clock.
+//! [`judge()`] says what follows a run: nothing more, or another one at a moment of the monotonic clock.
 
 mod judge;
 mod step;

@@ -56,7 +56,7 @@ pub enum Action {
     Warn,
     /// Stops everything of the run.
     Stop(Why),
-    /// Asks [`super::judge`] what follows.
+    /// Asks [`super::judge()`] what follows.
     Judge,
     /// Writes the verdict: no run follows.
     Conclude(State),

@@ -142,6 +142,12 @@ impl Policy {
     /// Whether its first run has to wait for something.
     #[must_use]
     pub const fn waits(&self) -> bool {
-        self.delay_s.is_some() || !self.after.is_empty() || !self.after_any.is_empty() || self.place.is_some()
+        self.waits_first() || self.place.is_some()
+    }
+
+    /// Whether it has to wait for something before it may stand in a queue.
+    #[must_use]
+    pub const fn waits_first(&self) -> bool {
+        self.delay_s.is_some() || !self.after.is_empty() || !self.after_any.is_empty()
     }
 }

@@ -7,6 +7,7 @@
 //! ID.json     the record, replaced whole            ID.d/       what others add: cancel.json, progress.json
 //! ID.lock     the proof of life, locked by the      .ended      a hint: ids in the order in which they ended
 //!             supervisor                            .pruned/    the last id of a name whose records were removed
+//!                                                   .queue/     a folder a queue: its slots, a ticket for each job in it
 //! ```
 
 mod claim;

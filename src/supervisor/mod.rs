@@ -130,7 +130,7 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Tal
         let run = match started {
             Ok(()) if std::mem::take(&mut adopted) => watch::watch_adopted(&mut job),
             Ok(()) => watch::watch(&mut job),
-            Err(failure) => Run::refused(&failure),
+            Err(failure) => Run::refused(&job, &failure),
         };
         match verdict::judge(&mut job, &run) {
             Next::Over(_, why) => return verdict::conclude(job, run, why),

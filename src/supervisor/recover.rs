@@ -16,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::launch::{Answer, Spec, Talk};
 use crate::policy::{Cycle, Next};
 use crate::process::{Here, Identity};
+use crate::queue;
 use crate::record::{Record, State, Supervisor};
 use crate::state_dir::{Lock, Observed, Place, StateDir};
 use crate::sys;
@@ -106,6 +107,10 @@ fn take_over(seen: &Observed, remedy: Remedy, dir: &StateDir) -> Result<(Option<
         job.kept.record.reason = Some("adopted after its supervisor was killed".into());
         job.file.replace(&job.kept.record).map_err(|error| cannot(&error))?;
         return Ok((Some(job.kept), inherited));
+    }
+    if let Some(place) = &job.kept.record.policy.place {
+        // Its slot was free for others since: it stands in line again.
+        queue::leave(dir, place, &id);
     }
     let here = Here::look();
     (job.kept.record.boot_id, job.kept.record.pid_ns) = (here.boot_id, here.pid_ns);

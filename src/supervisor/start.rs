@@ -14,6 +14,7 @@ use crate::isolation::{self, Place};
 use crate::launch::{Answer, Gated, LogFile, Report, Spec, Talk, job_environment};
 use crate::policy::Cycle;
 use crate::process::{Here, Identity};
+use crate::queue::{self, Queue};
 use crate::record::{Record, RunRecord, State, Supervisor, VERSION};
 use crate::state_dir::{Claim, Lock, RecordFile, StateDir, observe};
 use crate::sys;
@@ -81,7 +82,8 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
     // A cancel that came before the gate opens is heard: the command never runs.
     let began = clock::monotonic();
     let opened = if agreed(talk, &signals) && dir.cancel_request(&id).is_none() {
-        gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))
+        let opened = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error));
+        opened.and_then(|report| join_queue(spec, dir, &id).map(|()| report))
     } else {
         abandon(gated);
         Err(Failure::new(Exit::Broken, "the launch was called off"))
@@ -115,8 +117,22 @@ fn place(spec: &Spec, id: &str, gated: Gated) -> Result<(Place, Gated), Failure>
     }
 }
 
+/// Stands in line before the launch is over, so that who is launched first is served first; a job that waits for something
+/// else as well joins when that has come.
+fn join_queue(spec: &Spec, dir: &StateDir, id: &str) -> Result<(), Failure> {
+    match &spec.policy.place {
+        Some(place) if !spec.policy.waits_first() => Queue::open_or_make(dir, &place.queue)
+            .and_then(|queue| queue.join(id, place.priority))
+            .map_err(|error| broken(format!("cannot join queue '{}'", place.queue), error)),
+        _ => Ok(()),
+    }
+}
+
 /// Takes back a published record: its command never ran.
 pub(super) fn withdraw(dir: &StateDir, record: &Record, lock: Lock) {
+    if let Some(place) = &record.policy.place {
+        queue::leave(dir, place, &record.id);
+    }
     RecordFile::new(dir, &record.id).withdraw(true);
     let _ = fs::remove_file(record.log.as_os_str());
     let _ = lock.remove(dir);
@@ -183,6 +199,7 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned,
         cgroup: place.cgroup().map(str::to_owned),
         supervisor: Some(Supervisor { identity: Identity::own(), reaper: getppid().as_raw(), adopted: false }),
         created: clock::rfc3339(created),
+        reason: spec.policy.place.as_ref().filter(|_| !spec.policy.waits_first()).map(|place| queue::reason(&place.queue)),
         policy: spec.policy.clone(),
         settings: spec.settings(),
         ..Record::default()

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::exit::Failure;
 use crate::isolation::{Counters, killed_for_memory};
 use crate::policy::{self, Next, Outcome, Why};
+use crate::queue;
 use crate::record::{CancelRequest, End, Evidence, State, Usage};
 use crate::sys;
 
@@ -43,9 +44,12 @@ impl Run {
         Self { outcome, end: None, usage, reason: Some(reason), evidence, left_running: 0, ended, ran }
     }
 
-    /// The command couldn't be executed.
-    pub(super) fn refused(failure: &Failure) -> Self {
-        Self::none(Outcome::CannotRun, failure.message.clone(), true)
+    /// The command couldn't be executed, or was not to be any more.
+    pub(super) fn refused(job: &Job<'_>, failure: &Failure) -> Self {
+        match job.dir.cancel_request(&job.kept.record.id) {
+            Some(request) => Self { ran: true, ..Self::cancelled(request) },
+            None => Self::none(Outcome::CannotRun, failure.message.clone(), true),
+        }
     }
 
     /// Its supervisor was killed, or the machine went down, while it ran or waited.
@@ -217,7 +221,11 @@ pub(super) fn pause(job: &mut Job<'_>, run: Run, at: Duration, why: &str, restar
 
 /// The job is over: no run follows.
 pub(super) fn conclude(mut job: Job<'_>, run: Run, why: Option<String>) {
-    let (outcome, left_running) = (run.outcome, run.left_running);
+    let (outcome, mut left_running) = (run.outcome, run.left_running);
+    if left_running > 0 && job.kept.record.policy.place.is_some() {
+        // The next of its queue is to find the room that it was promised.
+        left_running = empty(&mut job);
+    }
     let ended = note(&mut job, run, why.as_deref());
     if let Some(evidence) = &mut job.kept.record.evidence {
         evidence.left_running = evidence.from.is_some().then(|| u32::try_from(left_running).unwrap_or(u32::MAX));
@@ -241,6 +249,7 @@ fn close(mut job: Job<'_>, state: State, ended: Option<String>, stuck: bool) {
         job.kept.place.remove();
         return;
     }
+    leave_queue(&job);
     let failed = !matches!(state, State::Succeeded | State::Cancelled);
     if tell(&mut job, true, failed, stuck) {
         let _ = job.file.replace(&job.kept.record);
@@ -259,6 +268,8 @@ fn write(job: &mut Job<'_>) -> bool {
             return false;
         }
         tries += 1;
+        // A full disk keeps nobody else waiting.
+        leave_queue(job);
         let evidence = job.kept.record.evidence.get_or_insert_default();
         evidence.late = Some(format!("the verdict could not be written at first ({tries} tries): {error}"));
         let pause = FIRST_RETRY_MS.saturating_mul(1 << tries.min(10)).min(LAST_RETRY_MS);
@@ -266,6 +277,12 @@ fn write(job: &mut Job<'_>) -> bool {
         job.signals.drain();
     }
     true
+}
+
+fn leave_queue(job: &Job<'_>) {
+    if let Some(place) = &job.kept.record.policy.place {
+        queue::leave(job.dir, place, &job.kept.record.id);
+    }
 }
 
 /// Runs the commands that are to hear of this; says whether the record has anything new to say.

@@ -1,6 +1,6 @@
 //! Between two runs, and before the first: for a moment, for other jobs, for a place in a queue, in one poll(2).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::Job;
@@ -8,6 +8,7 @@ use super::verdict::asked;
 use crate::clock;
 use crate::policy::{Action, Event, Phase, span, step};
 use crate::process::{Handle, Here};
+use crate::queue::{BLIND, Queue, Turn, Watch};
 use crate::record::{CancelRequest, State};
 use crate::state_dir::observe;
 use crate::sys;
@@ -28,14 +29,20 @@ enum Blocker {
     Until(Duration),
     /// Another job's life.
     Job(String, Handle),
+    /// The lives of those that stand before it in its queue, what else happens there, and the moment of a further look.
+    Turn(Vec<Handle>, Option<Duration>),
 }
+
+/// Until a further look at a queue whose slots are being given out, and at one that can't be used.
+const SOON: Duration = Duration::from_millis(5);
+const LATER: Duration = Duration::from_secs(5);
 
 /// Waits until `due`, or, before the first run, until everything is so that the policy asks for.
 pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
     let phase = if due.is_some() { Phase::Waiting } else { Phase::Queued };
     let accepted = clock::monotonic();
     let here = Here::look();
-    let mut fresh = true;
+    let (mut watch, mut fresh) = (None, true);
     loop {
         if let Some(request) = cancelled(job)
             && matches!(step(phase, Event::Cancel), Action::Conclude(_))
@@ -43,8 +50,10 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
             return Waited::Cancelled(request);
         }
         let blocker = match due {
-            Some(at) => Ok((at > clock::monotonic()).then_some(Blocker::Until(at))),
-            None => first_blocker(job, accepted, &here),
+            Some(at) if at > clock::monotonic() => Ok(Some(Blocker::Until(at))),
+            // It has its slot, unless it is started again after its supervisor was killed.
+            Some(_) => queue(job, &here, &mut watch),
+            None => first_blocker(job, accepted, &here, &mut watch),
         };
         match blocker {
             Ok(None) => return Waited::Due,
@@ -52,7 +61,7 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
                 if std::mem::take(&mut fresh) {
                     sys::give_back_code();
                 }
-                sleep(job, &blocker);
+                sleep(job, &blocker, watch.as_ref());
             }
             Err(why) => return Waited::Unmet(why),
         }
@@ -70,16 +79,32 @@ fn cancelled(job: &Job<'_>) -> Option<CancelRequest> {
     }
 }
 
-fn sleep(job: &mut Job<'_>, blocker: &Blocker) {
-    let (fd, left): (Option<BorrowedFd<'_>>, _) = match blocker {
-        Blocker::Until(at) => (None, Some(at.saturating_sub(clock::monotonic()))),
+fn sleep(job: &mut Job<'_>, blocker: &Blocker, watch: Option<&Watch>) {
+    let mut fds = Vec::new();
+    let until = match blocker {
+        Blocker::Until(at) => Some(*at),
         Blocker::Job(id, handle) => {
             note(job, format!("waits for job {id}"));
-            (Some(handle.as_fd()), None)
+            fds.push(handle.as_fd());
+            None
+        }
+        Blocker::Turn(lives, until) => {
+            fds.extend(lives.iter().map(AsFd::as_fd));
+            *until
         }
     };
-    let fds: Vec<BorrowedFd<'_>> = std::iter::once(job.signals.as_fd()).chain(fd).collect();
-    let _ = sys::readable(&fds, left.map_or(-1, sys::poll_ms));
+    fds.push(job.signals.as_fd());
+    let events = fds.len();
+    fds.extend(watch.and_then(Watch::fd));
+    loop {
+        let left = until.map(|until| until.saturating_sub(clock::monotonic()));
+        let ready = sys::readable(&fds, left.map_or(-1, sys::poll_ms)).unwrap_or_default();
+        // That somebody came to the queue, or got what was free, brings nobody else's turn nearer.
+        let only_noise = !ready.iter().take(events).any(|ready| *ready) && ready.get(events) == Some(&true);
+        if !(only_noise && watch.is_some_and(|watch| !watch.changed())) {
+            return;
+        }
+    }
 }
 
 /// Says in the record what the job waits for; that it can't be said keeps nothing from happening.
@@ -91,7 +116,12 @@ fn note(job: &mut Job<'_>, why: String) {
 }
 
 /// The first of the things that a first run still waits for; none when it may start.
-fn first_blocker(job: &mut Job<'_>, accepted: Duration, here: &Here) -> Result<Option<Blocker>, String> {
+fn first_blocker(
+    job: &mut Job<'_>,
+    accepted: Duration,
+    here: &Here,
+    watch: &mut Option<Watch>,
+) -> Result<Option<Blocker>, String> {
     let policy = &job.kept.record.policy;
     let jobs = policy.after.iter().map(|id| (id, true)).chain(policy.after_any.iter().map(|id| (id, false)));
     for (id, must_succeed) in jobs {
@@ -104,7 +134,27 @@ fn first_blocker(job: &mut Job<'_>, accepted: Duration, here: &Here) -> Result<O
         note(job, format!("starts at {}", clock::at(until)));
         return Ok(Some(Blocker::Until(until)));
     }
-    Ok(None)
+    queue(job, here, watch)
+}
+
+/// Its place in its queue; none when it has its slot, or needs none.
+fn queue(job: &mut Job<'_>, here: &Here, watch: &mut Option<Watch>) -> Result<Option<Blocker>, String> {
+    let Some(place) = job.kept.record.policy.place.clone() else { return Ok(None) };
+    let watch = watch.get_or_insert_default();
+    let turn = Queue::open_or_make(job.dir, &place.queue).and_then(|queue| {
+        watch.begin(&queue);
+        Ok((queue.turn(&job.kept.record.id, place.priority, here)?, queue.reason()))
+    });
+    let (why, lives, within) = match turn {
+        Ok((Some(Turn::Granted), _)) => return Ok(None),
+        Ok((Some(Turn::Wait { lives, within }), why)) => (why, lives, within),
+        Ok((None, why)) => (why, Vec::new(), Some(SOON)),
+        Err(_) if job.dir.is_gone() => return Err("its jobs directory was removed while it waited".into()),
+        Err(error) => (format!("cannot stand in queue {}: {error}", place.queue), Vec::new(), Some(LATER)),
+    };
+    note(job, why);
+    let within = within.into_iter().chain(watch.fd().is_none().then_some(BLIND)).min();
+    Ok(Some(Blocker::Turn(lives, within.map(|span| clock::monotonic() + span))))
 }
 
 /// Whether another job has ended as it must; its life, where it hasn't ended.

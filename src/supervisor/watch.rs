@@ -208,8 +208,9 @@ fn note_survivors(job: &mut Job<'_>, done: &Stopped, request: Option<&CancelRequ
     let _ = job.file.replace(record);
 }
 
-/// Empties what a run has left behind, before another one begins or its place is given away.
-pub(super) fn empty(job: &mut Job<'_>) {
+/// Empties what a run has left behind, before another one begins or its place is given away; says how many
+/// couldn't be stopped.
+pub(super) fn empty(job: &mut Job<'_>) -> usize {
     let family = Family {
         key: job.kept.record.key.clone(),
         supervisor: Some(sys::pid()),
@@ -222,4 +223,5 @@ pub(super) fn empty(job: &mut Job<'_>) {
             note_survivors(job, &done, None);
         }
     }
+    family.members().len()
 }

@@ -76,6 +76,12 @@ impl Jobs {
     /// Starts a job that ends with `code` when it is told to.
     #[track_caller]
     pub fn start_held(&self, name: &str, code: u8) -> Held<'_> {
+        self.start_held_with(&[], name, code)
+    }
+
+    /// The same with further options.
+    #[track_caller]
+    pub fn start_held_with(&self, options: &[&str], name: &str, code: u8) -> Held<'_> {
         let gate = self.path(&format!("{name}.gate"));
         mkfifo(&gate, Mode::S_IRWXU).unwrap();
         let script = r#"read -r word < "$1"; exit "$2""#;
@@ -91,6 +97,7 @@ impl Jobs {
             gate.as_ref(),
             code.as_ref(),
         ];
+        let words = options.iter().map(OsStr::new).chain(words);
         Held { id: self.start(words), gate, jobs: self }
     }
 

@@ -45,6 +45,46 @@ pub fn shoot(command: Command, shot: Shot) -> Told {
     thread::spawn(move || Hunt::new(&command, shot).until_the_end()).join().unwrap()
 }
 
+/// Watches a process that runs already, from another thread, and kills it at its `nth` system call from then on, the one it
+/// is in being the first; gives whether it came that far before its next exec, at which it is let go.
+///
+/// `ready` is called when nothing escapes any more.
+pub fn shoot_at(pid: i32, nth: usize, ready: impl FnOnce()) -> bool {
+    let pid = Pid::from_raw(pid);
+    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC;
+    ptrace::seize(pid, options).unwrap();
+    ptrace::interrupt(pid).unwrap();
+    let (mut ready, mut calls, mut inside) = (Some(ready), 0, true);
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::PtraceSyscall(_)) => {
+                inside = !inside;
+                calls += usize::from(inside);
+                if inside && calls == nth {
+                    kill(pid, Signal::SIGKILL).unwrap();
+                }
+                go_on(pid, None);
+            }
+            Ok(WaitStatus::PtraceEvent(_, _, event)) if event == libc::PTRACE_EVENT_EXEC => {
+                ptrace::detach(pid, None).unwrap();
+                return false;
+            }
+            Ok(WaitStatus::PtraceEvent(..)) => {
+                // The interrupt: the call that it was in is begun anew.
+                inside = false;
+                go_on(pid, None);
+                if let Some(ready) = ready.take() {
+                    ready();
+                }
+            }
+            Ok(WaitStatus::Stopped(_, signal)) => go_on(pid, Some(signal)),
+            Ok(WaitStatus::Signaled(..)) => return true,
+            Ok(WaitStatus::Exited(..)) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
+}
+
 struct Hunt {
     shot: Shot,
     root: Pid,

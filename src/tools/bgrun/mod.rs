@@ -116,7 +116,7 @@ pub struct Args {
     #[arg(long)]
     recover_env: bool,
     /// The command and its arguments, executed as given, without a shell
-    #[arg(value_name = "CMD", required_unless_present = "recover", conflicts_with = "recover", trailing_var_arg = true, value_hint = clap::ValueHint::CommandWithArguments)]
+    #[arg(value_name = "CMD", required_unless_present_any = ["recover", "slots"], conflicts_with = "recover", trailing_var_arg = true, value_hint = clap::ValueHint::CommandWithArguments)]
     cmd: Vec<OsString>,
 }
 
@@ -145,6 +145,13 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     if args.recover {
         return recover::run(&args, out);
     }
+    if args.cmd.is_empty() {
+        // Only --slots may stand alone.
+        if !args.dry_run {
+            args.policy.prepare_queue(&args.dir.open_or_make(args.unsafe_lock)?)?;
+        }
+        return Ok(Exit::Done);
+    }
     let mut spec = spec(&args)?;
     if args.dry_run {
         writeln!(out, "{}: {}", spec.name, crate::text::command_line(&words(&spec)))?;
@@ -152,6 +159,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     }
     let dir = args.dir.open_or_make(args.unsafe_lock)?;
     spec.policy = args.policy.policy(&dir, spec.parent.as_deref())?;
+    args.policy.prepare_queue(&dir)?;
     let waiting = args.wait || args.follow;
     // Blocked from here on, read while waiting: a Ctrl-C that comes early cancels the job as well.
     let interrupts = waiting.then(interrupts).transpose().context("cannot listen to signals")?;

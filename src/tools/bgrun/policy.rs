@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::process::Here;
-use crate::record::{Breaker, Policy, Restart, State, Warn, Watchdog};
-use crate::state_dir::{Listing, Observed, Place, StateDir, observe};
+use crate::queue::Queue;
+use crate::record::{Breaker, Place, Policy, Restart, State, Unreadable, Warn, Watchdog, check_name};
+use crate::state_dir::{self, Listing, Observed, StateDir, observe};
 use crate::text::{Text, shown};
 use crate::tools::jobs::{by_id, list, unreadable};
 
@@ -59,6 +61,15 @@ pub(super) struct PolicyArgs {
     /// Start so long from now
     #[arg(long, value_name = "DUR", value_parser = clock::duration)]
     delay: Option<Duration>,
+    /// Wait for a slot of this queue: first come, first served
+    #[arg(long, value_name = "NAME", value_parser = queue_name)]
+    queue: Option<String>,
+    /// How many jobs of the queue run at a time, from now on; without a command this is all that is done
+    #[arg(long, value_name = "N", requires = "queue", value_parser = clap::value_parser!(u32).range(1..))]
+    slots: Option<u32>,
+    /// Be served before jobs of a lower priority, -1000 to 1000 (default: 0)
+    #[arg(long, value_name = "P", requires = "queue", allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    priority: Option<i32>,
     /// When the job has ended, run this with sh, the record on its standard input
     #[arg(long, value_name = "CMD", value_hint = clap::ValueHint::CommandString)]
     on_end: Option<OsString>,
@@ -74,6 +85,10 @@ pub(super) struct PolicyArgs {
 fn some_time(text: &str) -> Result<Duration, String> {
     let span = clock::duration(text)?;
     if span.is_zero() { Err("it must be longer than nothing".into()) } else { Ok(span) }
+}
+
+fn queue_name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned()).map_err(|why| why.replacen("is no job name", "is no name of a queue", 1))
 }
 
 fn warning(text: &str) -> Result<Warn, String> {
@@ -122,10 +137,25 @@ impl PolicyArgs {
             watchdog: self.watchdog.map(|after| Watchdog { after_s: after.as_secs_f64(), any_cpu: self.watchdog_any_cpu }),
             after: others(&self.after)?,
             after_any: others(&self.after_any)?,
-            place: None,
+            place: self.queue.clone().map(|queue| Place { queue, priority: self.priority.unwrap_or(0) }),
             on_end: text(&self.on_end),
             on_fail: text(&self.on_fail),
             on_stuck: text(&self.on_stuck),
+        })
+    }
+}
+
+impl PolicyArgs {
+    /// Sees that the queue can be used, and sets its slots where they are given.
+    pub(super) fn prepare_queue(&self, dir: &StateDir) -> anyhow::Result<()> {
+        let Some(name) = &self.queue else { return Ok(()) };
+        let queue = Queue::open_or_make(dir, name).with_context(|| format!("cannot use queue '{name}'"))?;
+        let Some(slots) = self.slots else { return Ok(()) };
+        queue.set_slots(slots).map_err(|why| {
+            let failure = wrong(format!("cannot set the slots of queue '{name}': {why}"));
+            let file = dir.path().join(".queue").join(name).join("slots.json");
+            let hint = format!("remove '{}' if nobody needs what it says", shown(&file));
+            if matches!(why, Unreadable::Damaged(_)) { failure.hint(hint) } else { failure }.into()
         })
     }
 }
@@ -142,7 +172,7 @@ fn other(dir: &StateDir, word: &str, own: Option<&str>, here: &Here) -> anyhow::
         None => newest(dir, word, here)?.ok_or_else(|| wrong(format!("cannot wait for job '{}': no such job", shown(word))))?,
     };
     let id = &job.record.id;
-    if job.is_live() && job.place != Place::Here && job.state != State::Lost {
+    if job.is_live() && job.place != state_dir::Place::Here && job.state != State::Lost {
         let whose = job.note.as_deref().unwrap_or("it runs in another place");
         return Err(wrong(format!("cannot wait for job '{id}': {whose}")).into());
     }

@@ -80,10 +80,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
         return wait(&args, &dir, &rows, out);
     }
     report_unreadable(&rows);
+    let broken = !args.jobs.is_empty() && rows.iter().any(Result::is_err);
     if !args.quiet {
-        show::show(&args, &dir, &rows, out)?;
+        show::show(&args, &dir, rows, out)?;
     }
-    Ok(if !args.jobs.is_empty() && rows.iter().any(Result::is_err) { Exit::Broken } else { Exit::Done })
+    Ok(if broken { Exit::Broken } else { Exit::Done })
 }
 
 /// Before the first job there is no directory, and that is no error.
@@ -124,7 +125,7 @@ fn wait(args: &Args, dir: &StateDir, rows: &[Row], out: &mut Out) -> anyhow::Res
         }
     }
     if args.json || !args.output.is_empty() {
-        show::show(args, dir, &ended, out)?;
+        show::show(args, dir, ended, out)?;
     }
     Ok(worst)
 }

@@ -1,5 +1,6 @@
 //! Jobs as a table for people and as JSON for programs.
 
+use std::collections::HashMap;
 use std::env;
 use std::io::Write;
 
@@ -10,16 +11,19 @@ use super::column::{Column, seconds_since_1970};
 use super::select::Row;
 use crate::clock;
 use crate::entry::Out;
+use crate::process::Here;
 use crate::progress::{Progress, pace};
+use crate::queue::Line;
 use crate::record::line;
 use crate::state_dir::{Observed, StateDir};
 use crate::table::{Cell, Tone, render};
 
 /// Prints the rows as the options have it.
-pub(super) fn show(args: &Args, dir: &StateDir, rows: &[Row], out: &mut Out) -> anyhow::Result<()> {
+pub(super) fn show(args: &Args, dir: &StateDir, mut rows: Vec<Row>, out: &mut Out) -> anyhow::Result<()> {
+    let positions = positions(dir, &mut rows);
     if args.json {
-        for row in rows {
-            out.write_all(&json_line(dir, row))?;
+        for (row, position) in rows.iter().zip(positions) {
+            out.write_all(&json_line(dir, row, position))?;
         }
         return Ok(());
     }
@@ -32,6 +36,21 @@ pub(super) fn show(args: &Args, dir: &StateDir, rows: &[Row], out: &mut Out) -> 
     let width = if terminal { terminal_width() } else { None };
     out.write_all(render(&heads, &cells, width, terminal && !plain).as_bytes())?;
     Ok(())
+}
+
+/// Where each stands that waits in a queue. What its record says of it is as old as the record, so it is said anew.
+fn positions(dir: &StateDir, rows: &mut [Row]) -> Vec<Option<usize>> {
+    let here = Here::look();
+    let mut lines: HashMap<String, Option<Line>> = HashMap::new();
+    let mut position = |row: &mut Row| {
+        let job = row.as_mut().ok().filter(|job| job.is_live())?;
+        let queue = &job.record.policy.place.as_ref()?.queue;
+        let line = lines.entry(queue.clone()).or_insert_with(|| Line::look(dir, queue, &here)).as_ref()?;
+        let position = line.position(&job.record.id)?;
+        job.record.reason = line.outlook(&job.record.id);
+        Some(position)
+    };
+    rows.iter_mut().map(&mut position).collect()
 }
 
 fn terminal_width() -> Option<usize> {
@@ -65,8 +84,8 @@ fn progress_value(progress: &Progress) -> Value {
 }
 
 /// A record as it is stored, with what holds now laid over it: the true `state`, and, of a job that has no verdict,
-/// `supervised`, `note` and `progress`.
-fn json_line(dir: &StateDir, row: &Row) -> Vec<u8> {
+/// `supervised`, `note` and `progress`; of one that waits in a queue its `queue_position` and the `reason`.
+fn json_line(dir: &StateDir, row: &Row, position: Option<usize>) -> Vec<u8> {
     let job = match row {
         Ok(job) => job,
         Err((id, why)) => return line(&json!({"id": id, "state": "unreadable", "reason": why.to_string()})),
@@ -82,6 +101,10 @@ fn json_line(dir: &StateDir, row: &Row) -> Vec<u8> {
     value["supervised"] = json!(job.supervised);
     value["note"] = json!(job.note);
     value["progress"] = json!(progress(dir, job).as_ref().map(progress_value));
+    if let Some(position) = position {
+        value["reason"] = json!(job.record.reason);
+        value["queue_position"] = json!(position);
+    }
     line(&value)
 }
 
