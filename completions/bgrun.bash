@@ -23,7 +23,7 @@ _bgrun() {
 
     case "${cmd}" in
         bgrun)
-            opts="-n -e -C -w -f -q -h -V --name --env --env-secret --chdir --memsafe --nice --ionice --oom-score-adj --isolate --memory-high --memory-max --memory-swap-max --cpus --pids-max --unique --wait --follow --json --quiet --dry-run --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --watchdog-any-cpu --after --after-any --delay --on-end --on-fail --on-stuck --dir --log-dir --log --unsafe-lock --recover --recover-env --help --version"
+            opts="-n -e -C -w -f -q -h -V --name --env --env-secret --chdir --memsafe --nice --ionice --oom-score-adj --isolate --memory-high --memory-max --memory-swap-max --cpus --pids-max --unique --wait --follow --json --quiet --dry-run --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --watchdog-any-cpu --after --after-any --delay --queue --slots --priority --on-end --on-fail --on-stuck --dir --log-dir --log --unsafe-lock --recover --recover-env --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,7 +259,7 @@ _bgrun_also() {
         case ${COMP_WORDS[i]} in
             --) (( i++ )); break ;;
             =) (( i++ )) ;;
-            -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--isolate|--memory-high|--memory-max|--memory-swap-max|--cpus|--pids-max|--grace|--timeout|--warn-signal|--restart|--max-restarts|--backoff|--max-failures|--every|--max-runs|--watchdog|--delay|--on-end|--on-fail|--on-stuck|--dir|--log-dir|--log) [[ ${COMP_WORDS[i + 1]} == = ]] || (( i++ )) ;;
+            -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--isolate|--memory-high|--memory-max|--memory-swap-max|--cpus|--pids-max|--grace|--timeout|--warn-signal|--restart|--max-restarts|--backoff|--max-failures|--every|--max-runs|--watchdog|--delay|--queue|--slots|--priority|--on-end|--on-fail|--on-stuck|--dir|--log-dir|--log) [[ ${COMP_WORDS[i + 1]} == = ]] || (( i++ )) ;;
             -*) ;;
             *) break ;;
         esac
@@ -275,7 +275,7 @@ _bgrun_also() {
         --after|--after-any)
             _bgrun_jobs "$cur"
             return ;;
-        -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--isolate|--memory-high|--memory-max|--memory-swap-max|--cpus|--pids-max|--grace|--timeout|--warn-signal|--restart|--max-restarts|--backoff|--max-failures|--every|--max-runs|--watchdog|--delay|--on-end|--on-fail|--on-stuck|--dir|--log-dir|--log)
+        -n|--name|-e|--env|--env-secret|-C|--chdir|--nice|--ionice|--oom-score-adj|--isolate|--memory-high|--memory-max|--memory-swap-max|--cpus|--pids-max|--grace|--timeout|--warn-signal|--restart|--max-restarts|--backoff|--max-failures|--every|--max-runs|--watchdog|--delay|--queue|--slots|--priority|--on-end|--on-fail|--on-stuck|--dir|--log-dir|--log)
             _bgrun "$1" "$cur" "$prev"
             return ;;
     esac

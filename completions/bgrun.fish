@@ -79,4 +79,4 @@ function __bgrun_jobs
 end
 complete -c bgrun -l after -x -k -a '(__bgrun_jobs)'
 complete -c bgrun -l after-any -x -k -a '(__bgrun_jobs)'
-complete -c bgrun -x -a '(__fish_complete_subcommand -- -n --name -e --env --env-secret -C --chdir --nice --ionice --oom-score-adj --isolate --memory-high --memory-max --memory-swap-max --cpus --pids-max --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --after --after-any --delay --on-end --on-fail --on-stuck --dir --log-dir --log)'
+complete -c bgrun -x -a '(__fish_complete_subcommand -- -n --name -e --env --env-secret -C --chdir --nice --ionice --oom-score-adj --isolate --memory-high --memory-max --memory-swap-max --cpus --pids-max --grace --timeout --warn-signal --restart --max-restarts --backoff --max-failures --every --max-runs --watchdog --after --after-any --delay --queue --slots --priority --on-end --on-fail --on-stuck --dir --log-dir --log)'
