@@ -24,7 +24,7 @@ KINDS = ["original", "flipped", "rotated", "途中"]
 # Each batch of items is one short process, as a real worker's would be, four at a time. It appends the results, then
 # marks the items at once: what a kill leaves unmarked is done again.
 XARGS = r"""
-"$PROGRESS_MARK" todo < items.tsv | xargs -d '\n' -P 4 -n 100 sh -c '
+"$PROGRESS_MARK" todo < items.tsv | xargs -r -d '\n' -P 4 -n 100 sh -c '
     printf "%s\tdone\n" "$@" >> results.txt && exec "$PROGRESS_MARK" add "$@"' worker
 """
 
