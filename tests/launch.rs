@@ -7,9 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 
 use bgtools::state_dir::{RecordFile, StateDir};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::jobs::{alive, status_of};
+use crate::support::jobs::{alive, send, status_of};
 use crate::support::run::path_of;
 use crate::support::{Jobs, Run, until, until_some};
 
@@ -47,6 +48,9 @@ fn a_process_at_the_gate_holds_no_lock() {
         found.iter().any(|(fd, what)| *fd == 0 && what == "/dev/null").then_some(found)
     });
     assert!(!held.iter().any(|(_, what)| what.ends_with(".lock") || what.contains("socket:")), "{held:?}");
+    // strace stays as long as any of them.
+    until("the exec", || status_of(gated, "Name").as_deref() == Some("sleep"));
+    send(gated, Signal::SIGKILL);
     assert!(launcher.wait().unwrap().success());
 }
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::support::wait::undisturbed;
 use crate::support::{Jobs, until, until_some};
 
 fn time(value: &Value) -> Timestamp {
@@ -375,4 +377,57 @@ fn the_notify_scripts_say_what_happened() {
     let said = fs::read_to_string(jobs.path("mail")).unwrap();
     assert!(said.starts_with(&format!("Job {id} is failed (run 1) on ")) && said.contains("last words"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+/// Memory of a process's own in kB: what it shares with others depends on how many they are.
+fn own_memory(pid: i32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// What a supervisor needs doesn't grow with the runs it has seen: it begins each in clean memory.
+#[test]
+fn a_hundred_runs_need_no_more_memory_than_two() {
+    let jobs = Jobs::new();
+    let gate = jobs.path("gate");
+    let script = format!(
+        "case $BG_JOB_RUN in 2|100) echo $BG_JOB_RUN > '{0}'; while [ -e '{0}' ]; do sleep 0.02; done;; esac",
+        gate.display()
+    );
+    let id = start(&jobs, &["-n", "many", "--restart", "always", "--backoff", "0s", "--max-runs", "101"], &script);
+    let supervisor = jobs.supervisor(&id);
+    let mut seen = Vec::new();
+    for run in ["2", "100"] {
+        until("that run", || fs::read_to_string(&gate).is_ok_and(|text| text.trim() == run));
+        let asleep = || fs::read_to_string(format!("/proc/{supervisor}/wchan")).unwrap().contains("poll");
+        until("the supervisor to sleep", asleep);
+        seen.push(own_memory(supervisor));
+        fs::remove_file(&gate).unwrap();
+    }
+    assert_eq!(jobs.ended(&id)["run"], 101);
+    assert!(seen[1] <= seen[0] * 5 / 4 + 16, "{seen:?} kB");
+}
+
+/// A watchdog costs at most one wakeup a quarter of its time, a pause none.
+#[test]
+fn a_watchdog_wakes_four_times_in_its_time_and_a_pause_never() {
+    let jobs = Jobs::new();
+    let watched = start(&jobs, &["-n", "watched", "--watchdog", "4s", "--timeout", "1h"], "exec sleep 600");
+    let paused = start(&jobs, &["-n", "paused", "--every", "1h"], "true");
+    until("the pause", || jobs.state(&paused) == "waiting");
+    let switches = |id: &str| {
+        let of = |field: &str| crate::support::jobs::status_of(jobs.supervisor(id), field).unwrap().parse::<u64>().unwrap();
+        of("voluntary_ctxt_switches")
+    };
+    for id in [&watched, &paused] {
+        let asleep = || fs::read_to_string(format!("/proc/{}/wchan", jobs.supervisor(id))).unwrap().contains("poll");
+        until("the supervisor to sleep", asleep);
+    }
+    let before = [switches(&watched), switches(&paused)];
+    undisturbed(Duration::from_millis(2900));
+    let woken = [switches(&watched) - before[0], switches(&paused) - before[1]];
+    // A look may sleep more than once: it reads files.
+    assert!(woken[0] <= 3 * 2 && woken[1] == 0, "{woken:?}");
+    jobs.tool("bgcancel").args([&watched, &paused]).ok();
 }
