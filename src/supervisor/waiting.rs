@@ -58,10 +58,7 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
         match blocker {
             Ok(None) => return Waited::Due,
             Ok(Some(blocker)) => {
-                if std::mem::take(&mut fresh) {
-                    sys::give_back_code();
-                }
-                sleep(job, &blocker, watch.as_ref());
+                sleep(job, &blocker, watch.as_ref(), std::mem::take(&mut fresh));
             }
             Err(why) => return Waited::Unmet(why),
         }
@@ -79,7 +76,7 @@ fn cancelled(job: &Job<'_>) -> Option<CancelRequest> {
     }
 }
 
-fn sleep(job: &mut Job<'_>, blocker: &Blocker, watch: Option<&Watch>) {
+fn sleep(job: &mut Job<'_>, blocker: &Blocker, watch: Option<&Watch>, mut fresh: bool) {
     let mut fds = Vec::new();
     let until = match blocker {
         Blocker::Until(at) => Some(*at),
@@ -98,7 +95,8 @@ fn sleep(job: &mut Job<'_>, blocker: &Blocker, watch: Option<&Watch>) {
     fds.extend(watch.and_then(Watch::fd));
     loop {
         let left = until.map(|until| until.saturating_sub(clock::monotonic()));
-        let ready = sys::readable(&fds, left.map_or(-1, sys::poll_ms)).unwrap_or_default();
+        let wait = if std::mem::take(&mut fresh) { sys::readable_at_rest } else { sys::readable };
+        let ready = wait(&fds, left.map_or(-1, sys::poll_ms)).unwrap_or_default();
         // That somebody came to the queue, or got what was free, brings nobody else's turn nearer.
         let only_noise = !ready.iter().take(events).any(|ready| *ready) && ready.get(events) == Some(&true);
         if !(only_noise && watch.is_some_and(|watch| !watch.changed())) {

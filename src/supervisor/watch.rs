@@ -1,6 +1,6 @@
 //! While the command runs: reap what ends, hear who wants it stopped, keep its limits.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::Job;
@@ -51,6 +51,29 @@ impl Reaping {
             self.status = Some(reaped.status);
             self.over = true;
         }
+    }
+}
+
+/// After an event so much time passes before memory is given back: one wakeup for a thousand events.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What a supervisor's memory is like when it is about to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// Nobody will need it for a while.
+    Spare,
+    /// Something has just happened, and more may follow.
+    InUse,
+}
+
+impl Memory {
+    /// Sleeps until a descriptor is readable (`true`), or for so long.
+    fn wait(self, fds: &[BorrowedFd<'_>], pause: Option<Duration>) -> std::io::Result<bool> {
+        let ready = match self {
+            Self::Spare => sys::readable_at_rest(fds, pause.map_or(-1, sys::poll_ms)),
+            Self::InUse => sys::readable(fds, sys::poll_ms(pause.map_or(SETTLED, |pause| pause.min(SETTLED)))),
+        };
+        ready.map(|ready| ready.contains(&true))
     }
 }
 
@@ -108,7 +131,7 @@ fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
     let mut stopping: Option<Stopping> = None;
     let mut limits = Limits::of(job);
     let mut dog = job.kept.record.policy.watchdog.map(|policy| Watchdog::new(policy, clock::monotonic()));
-    let mut fresh = true;
+    let mut memory = Memory::Spare;
     let family = Family {
         key: job.kept.record.key.clone(),
         supervisor: Some(sys::pid()),
@@ -126,17 +149,16 @@ fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
             let left_running = if reaping.alone { 0 } else { family.members().len() };
             return ended(job, &reaping, stopping, left_running);
         }
-        if std::mem::take(&mut fresh) {
-            sys::give_back_code();
-        }
         let alarms = stopping.is_none();
         let moments = [limits.next(), dog.as_ref().map(Watchdog::next)].into_iter().flatten().filter(|_| alarms).min();
-        let pause = moments.map_or(-1, |at| sys::poll_ms(at.saturating_sub(clock::monotonic())));
+        // The end of those that another supervisor has left behind is told by nobody.
+        let look_again = (adopted && stopping.is_some()).then(|| clock::monotonic() + SETTLED);
+        let moment = moments.or(look_again);
+        let pause = moment.map(|at| at.saturating_sub(clock::monotonic()));
         let other = other.iter().filter(|_| !reaping.over).map(AsFd::as_fd);
         let fds: Vec<_> = std::iter::once(job.signals.as_fd()).chain(other).collect();
-        if sys::readable(&fds, pause).is_err() {
-            continue;
-        }
+        let Ok(ready) = memory.wait(&fds, pause) else { continue };
+        memory = if ready { Memory::InUse } else { Memory::Spare };
         let sender = job.signals.drain();
         reaping.go_on(command.pid);
         if reaping.over && stopping.is_none() {

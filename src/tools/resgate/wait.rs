@@ -52,7 +52,7 @@ pub(super) fn until_open(gate: &Gate, how: &Waiting, limit: Option<Duration>, sh
 /// Sleeps until the next look, in naps where a line on a terminal shows the time left.
 fn sleep((queue, watch): (&Queue, &Watch), until: Instant, deadline: Option<Instant>, show: &Show) -> anyhow::Result<()> {
     // The wait may be for days.
-    crate::sys::give_back_code();
+    crate::sys::give_back_memory();
     loop {
         show.draw(deadline);
         let nap = show.nap().map_or(until, |nap| until.min(Instant::now() + nap));
