@@ -149,7 +149,29 @@ def orphans_table(base, bin_dir, env):
         word.write("\n")
     with open(done, encoding="ascii") as word:
         word.read()
-    print(f"  bgrun before and after 5,000 orphans: {before} kB, {pss(supervisor)} kB")
+    at_once = pss(supervisor)
+    time.sleep(2)
+    print(f"  bgrun before and after 5,000 orphans: {before} kB, {at_once} kB, two seconds later {pss(supervisor)} kB")
+    runs_table(bin_dir, env)
+
+
+def runs_table(bin_dir, env):
+    """A supervisor of many runs: a day's worth at one in three minutes is 480."""
+    script = "case $BG_JOB_RUN in 2|481) sleep 3;; esac"
+    words = ["-n", "runs", "--restart", "always", "--backoff", "0s", "--max-runs", "482", "--json", "--", "/bin/sh", "-c", script]
+    said = subprocess.run([os.path.join(bin_dir, "bgrun"), *words], env=env, check=True, capture_output=True)
+    record = json.loads(said.stdout)
+    file = os.path.join(env["BGTOOLS_DIR"], record["id"] + ".json")
+    seen = []
+    for run in (2, 481):
+        while True:
+            with open(file, "rb") as now:
+                if json.load(now)["run"] == run:
+                    break
+            time.sleep(0.01)
+        time.sleep(1)
+        seen.append(pss(record["supervisor"]["pid"]))
+    print(f"  bgrun in the 2nd and in the 481st run: {seen[0]} kB, {seen[1]} kB")
 
 
 def is_nq_of(pid, base):
