@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::dir::{Dir, lock_result};
+use super::listing::Name;
 use super::scan::Unit;
 use super::tree::Tree;
 
@@ -55,7 +56,7 @@ fn asked(file: &File, kind: i32) -> Use {
 /// would see them as somebody's.
 #[must_use]
 pub fn open_file(dir: &Dir, tree: &Tree, lock: Option<&UnitLock>) -> Option<PathBuf> {
-    let locked = |path: &PathBuf| lock?.0.iter().find(|(name, _)| path.as_os_str() == name.as_str());
+    let locked = |path: &PathBuf| lock?.0.iter().find(|(name, _)| path.as_os_str() == &**name);
     let open = |path: &PathBuf| match locked(path) {
         Some((_, file)) => being_used(file) == Use::Open,
         None => dir.open(path, OFlag::O_RDONLY).is_ok_and(|file| being_used(&file) == Use::Open),
@@ -65,7 +66,7 @@ pub fn open_file(dir: &Dir, tree: &Tree, lock: Option<&UnitLock>) -> Option<Path
 
 /// Locks on every member of a checkpoint; they go with this value.
 #[derive(Debug)]
-pub struct UnitLock(Vec<(String, File)>);
+pub struct UnitLock(Vec<(Name, File)>);
 
 impl UnitLock {
     /// The descriptors that carry the locks.

@@ -73,7 +73,7 @@ pub fn take(dir: &Dir, batch: &mut Batch, known: &Known, how: &Look<'_>, watch: 
     free(dir, known, Some(&lock), how)?;
     watch.refresh(dir).map_err(failed)?;
     let names = || known.unit.members.iter().map(|member| &member.name).chain([&known.unit.name]);
-    if let Some(why) = names().find_map(|name| watch.protected.get(name)) {
+    if let Some(why) = names().find_map(|name| watch.protected.get(&**name)) {
         return Err(Left::InUse(why.clone()));
     }
     batch.take(dir, &known.unit).map_err(failed)?;
@@ -97,7 +97,7 @@ fn held_by_a_lock() -> Left {
 /// Whether it is still what was judged, and nobody uses it.
 fn free(dir: &Dir, known: &Known, lock: Option<&UnitLock>, how: &Look<'_>) -> Result<(), Left> {
     let tree = survey(dir, &known.unit).map_err(|error| Left::Failed(error.to_string()))?;
-    if let Some(why) = young(&tree, how) {
+    if let Some(why) = young(tree.newest, how) {
         return Err(Left::InUse(why));
     }
     if tree.pinned {

@@ -86,12 +86,13 @@ fn seconds(work: &Work<'_>) -> u64 {
 /// Makes the plan of the stock as it is.
 pub(super) fn planned(work: &Work<'_>, stock: &Stock, policy: &Policy) -> anyhow::Result<Plan> {
     let available = work.dir.available().with_context(|| cannot(work, "ask for the free space of"))?;
-    Ok(plan::plan(&stock.facts(), policy, &work.zone, available))
+    Ok(plan::plan(&stock.known, policy, &work.zone, available))
 }
 
 /// Says what is kept and what isn't, and names what wasn't counted.
 pub(super) fn tell_plan(work: &Work<'_>, stock: &Stock, plan: &Plan, tell: Tell, out: &mut Out) -> anyhow::Result<()> {
-    let mut lines = String::new();
+    // Most lines are short, and a text of thousands shouldn't move while it grows.
+    let mut lines = String::with_capacity(stock.known.len() * 64);
     for (known, decision) in stock.known.iter().zip(&plan.decisions) {
         if work.args.json && tell != Tell::Aside {
             lines.push_str(&report::Row::new(known, Some(decision)).line()?);
@@ -207,7 +208,7 @@ fn leave_what_is_used(work: &Work<'_>, stock: &Stock, plan: &mut Plan, look: &Lo
         if let Some(Left::InUse(why) | Left::Failed(why)) = remove::in_use(&work.dir, &stock.known[at], look, &locked) {
             let decision = &mut plan.decisions[at];
             decision.action = Action::Leave;
-            decision.reasons = vec![why.into()];
+            decision.reasons = vec![why.into()].into();
         }
     }
     Ok(())
