@@ -114,6 +114,8 @@ def main():
             "ls -1t": ["ls", "-1t", str(flat)],
             "plan": [TOOL, "--keep", "5", "--level", "off", "--dry-run", "--order", "number", "--min-age", "0", str(flat)],
         }
+        # A large directory is read with several threads: what that takes together, and what is left of it without them.
+        lists["plan, one processor"] = ["taskset", "-c", "0", *lists["plan"]]
         used = {name: [] for name in lists}
         for run in range(max(RUNS, 21)):
             for name in sorted(lists, reverse=run % 2 == 1):

@@ -63,6 +63,14 @@ impl Dir {
         Ok(Self { file, path: path.to_owned() })
     }
 
+    /// Opens the same directory once more, for a thread of its own: on one descriptor they would wait for each other.
+    ///
+    /// # Errors
+    /// As `openat2(2)`.
+    pub fn again(&self) -> io::Result<Self> {
+        Ok(Self { file: self.open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?, path: self.path.clone() })
+    }
+
     /// Whether its file system is shared between machines, which makes a lock on it a local affair.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 //! none of our business.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 
 use glob::Pattern;
 
@@ -96,8 +95,7 @@ impl Patterns {
 
 /// Says what the entry is.
 #[must_use]
-pub fn classify<'a>(name: &'a OsStr, is_dir: bool, patterns: &Patterns) -> Class<'a> {
-    let Some(name) = name.to_str() else { return Class::Other };
+pub fn classify<'a>(name: &'a str, is_dir: bool, patterns: &Patterns) -> Class<'a> {
     if name.starts_with(OWN) {
         return Class::Own;
     }
@@ -161,16 +159,16 @@ fn part<'a>(name: &'a str, is_dir: bool, patterns: &Patterns) -> Option<Part<'a>
         return Some(Part { unit, parsed });
     }
     let weights = WEIGHTS.contains(&&*extension);
-    let container = CONTAINERS.contains(&&*extension);
+    let container = !weights && CONTAINERS.contains(&&*extension);
     let stem = if weights || container { stem } else { &unit };
     let parsed = parse(stem, false)?;
     let free = stem.starts_with("ckpt_") || stem.starts_with("ckpt-");
     let plain = extension.is_empty() || weights;
-    let known = BARE.contains(&parsed.series.as_str()) && (is_dir || plain || grouped);
+    let known = || BARE.contains(&parsed.series.as_str()) && (is_dir || plain || grouped);
     let recognised = if is_dir {
-        (free && parsed.ordered) || known || (extension == "ckpt" && parsed.ordered)
+        parsed.ordered && (free || extension == "ckpt") || known()
     } else {
-        known || parsed.ordered && (weights || grouped || free && (plain || container))
+        parsed.ordered && (weights || grouped || free && (plain || container)) || known()
     };
     if !recognised {
         return None;
@@ -260,7 +258,7 @@ mod tests {
     use super::*;
 
     fn unit(name: &str, is_dir: bool) -> Option<String> {
-        match classify(OsStr::new(name), is_dir, &Patterns::default()) {
+        match classify(name, is_dir, &Patterns::default()) {
             Class::Part(part) => Some(part.unit.into_owned()),
             _ => None,
         }
@@ -341,14 +339,14 @@ mod tests {
             ".nfs0001",
             ".metadata.tmp",
         ] {
-            assert_eq!(classify(OsStr::new(name), false, &Patterns::default()), Class::InFlight);
+            assert_eq!(classify(name, false, &Patterns::default()), Class::InFlight);
         }
     }
 
     #[test]
     fn a_pattern_declares_and_narrows() {
         let patterns = Patterns::new(&["w*.dat".to_owned()]).unwrap();
-        let class = |name: &'static str| classify(OsStr::new(name), false, &patterns);
+        let class = |name: &'static str| classify(name, false, &patterns);
         assert!(matches!(class("w12.dat"), Class::Part(part) if part.parsed.key.last == Some(12)));
         assert_eq!(class("model_100.pt"), Class::Other);
         assert!(Patterns::new(&["[".to_owned()]).is_err() && Patterns::new(&[String::new()]).is_err());

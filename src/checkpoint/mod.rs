@@ -8,6 +8,7 @@ pub mod held;
 pub mod json;
 pub mod judge;
 pub mod layouts;
+pub mod listing;
 pub mod manifest;
 pub mod metric;
 pub mod name;

@@ -1,6 +1,7 @@
 //! The removal of what the plan gives up: everything that could have changed since is looked at again, right before the
 //! rename.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -69,10 +70,10 @@ fn changed(dir: &Dir) -> io::Result<Nanos> {
 pub fn take(dir: &Dir, batch: &mut Batch, known: &Known, how: &Look<'_>, watch: &mut Watch) -> Result<(), Left> {
     let failed = |error: io::Error| Left::Failed(error.to_string());
     let lock = locked(dir, known)?;
-    free(dir, known, &lock, how)?;
+    free(dir, known, Some(&lock), how)?;
     watch.refresh(dir).map_err(failed)?;
     let names = || known.unit.members.iter().map(|member| &member.name).chain([&known.unit.name]);
-    if let Some(why) = names().find_map(|name| watch.protected.get(name)) {
+    if let Some(why) = names().find_map(|name| watch.protected.get(&**name)) {
         return Err(Left::InUse(why.clone()));
     }
     batch.take(dir, &known.unit).map_err(failed)?;
@@ -85,14 +86,18 @@ fn locked(dir: &Dir, known: &Known) -> Result<UnitLock, Left> {
     let failed = |error: io::Error| Left::Failed(error.to_string());
     match held::try_lock(dir, &known.unit).map_err(failed)? {
         Some(lock) => Ok(lock),
-        None => Err(Left::InUse("held by a lock".to_owned())),
+        None => Err(held_by_a_lock()),
     }
 }
 
+fn held_by_a_lock() -> Left {
+    Left::InUse("held by a lock".to_owned())
+}
+
 /// Whether it is still what was judged, and nobody uses it.
-fn free(dir: &Dir, known: &Known, lock: &UnitLock, how: &Look<'_>) -> Result<(), Left> {
+fn free(dir: &Dir, known: &Known, lock: Option<&UnitLock>, how: &Look<'_>) -> Result<(), Left> {
     let tree = survey(dir, &known.unit).map_err(|error| Left::Failed(error.to_string()))?;
-    if let Some(why) = young(&tree, how) {
+    if let Some(why) = young(tree.newest, how) {
         return Err(Left::InUse(why));
     }
     if tree.pinned {
@@ -114,8 +119,12 @@ fn opened(path: &Path) -> String {
     format!("{} is open in some process", path.display())
 }
 
-/// Says who uses a checkpoint, without taking anything; for plans that are only shown.
+/// Says who uses a checkpoint, without taking anything; for plans that are only shown. `locked` are the inodes that
+/// [`held::locked`] found.
 #[must_use]
-pub fn in_use(dir: &Dir, known: &Known, look: &Look<'_>) -> Option<Left> {
-    locked(dir, known).and_then(|lock| free(dir, known, &lock, look)).err()
+pub fn in_use(dir: &Dir, known: &Known, look: &Look<'_>, locked: &BTreeSet<u64>) -> Option<Left> {
+    if known.unit.members.iter().any(|member| locked.contains(&member.stat.ino)) {
+        return Some(held_by_a_lock());
+    }
+    free(dir, known, None, look).err()
 }

@@ -1,17 +1,18 @@
 //! One pass over the directory: its checkpoints, and everything else by what it is.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
-use nix::dir::{Dir as Listing, Type};
-use nix::fcntl::OFlag;
+use nix::dir::Type;
 use nix::sys::stat::FileStat;
 
 use super::dir::Dir;
 use super::entry::{Class, Patterns, classify};
+use super::listing::{Listing, Name, Share};
 use super::name::Key;
 
 /// Nanoseconds since the epoch; negative before it.
@@ -21,7 +22,7 @@ pub type Nanos = i128;
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Its name in the directory.
-    pub name: String,
+    pub name: Name,
     /// What it is on disk.
     pub stat: Stat,
 }
@@ -78,9 +79,9 @@ impl From<FileStat> for Stat {
 #[derive(Clone, Debug)]
 pub struct Unit {
     /// What it is called: the entry's name, or what the members of a group have in common.
-    pub name: String,
+    pub name: Name,
     /// The series it belongs to; its checkpoints share the text.
-    pub series: Rc<str>,
+    pub series: Arc<str>,
     /// Its place in the series.
     pub key: Key,
     /// Its entries, what a reader opens first standing first.
@@ -119,84 +120,194 @@ pub struct Scan {
     pub others: Vec<OsString>,
 }
 
-/// Reads the directory.
+/// No more threads than that: beyond, they wait for each other in the kernel.
+const MOST_THREADS: usize = 4;
+
+/// So many full shares are worth more than one thread.
+const WORTH_THREADS: usize = 2;
+
+/// Reads the directory; a large one with several threads, since to ask for the status of every entry takes longest.
 ///
 /// # Errors
 /// When it can't be listed; an entry that goes meanwhile is passed over.
 pub fn scan(dir: &Dir, patterns: &Patterns) -> io::Result<Scan> {
-    let mut found = Scan::default();
-    let mut series: BTreeMap<Rc<str>, Units> = BTreeMap::new();
-    let mut beside: Vec<(String, Vec<String>)> = Vec::new();
-    for entry in entries(dir)? {
-        let (name, kind) = entry?;
-        let is_dir = match kind {
-            Some(Type::Symlink) => {
-                found.links.push(name);
-                continue;
+    let mut listing = Listing::new(dir)?;
+    let mut first = Vec::new();
+    while first.len() < WORTH_THREADS
+        && let Some(share) = listing.next()?
+    {
+        first.push(share);
+    }
+    let threads = match first.last() {
+        Some((WORTH_THREADS, share)) if share.is_full() => {
+            thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
+        }
+        _ => 1,
+    };
+    let listing = Mutex::new(listing);
+    let mut shares = thread::scope(|scope| {
+        let others: Vec<_> =
+            (1..threads).map(|_| scope.spawn(|| seen_in(&dir.again()?, patterns, Vec::new(), &listing))).collect();
+        let mut shares = seen_in(dir, patterns, first, &listing)?;
+        for other in others {
+            shares.extend(other.join().map_err(|_| io::Error::other("a thread ended early"))??);
+        }
+        io::Result::Ok(shares)
+    })?;
+    shares.sort_by_key(|(place, _)| *place);
+    let mut seen = Seen::default();
+    for (_, share) in shares {
+        seen.join(share);
+    }
+    let mut found = seen.scan;
+    found.units = seen.series.into_values().flat_map(grouped).collect();
+    attach(dir, &mut found, seen.beside)?;
+    for name in &found.in_flight {
+        let marked = name.to_str().and_then(|name| name.strip_suffix("-unfinished"));
+        for unit in found.units.iter_mut().filter(|unit| Some(&*unit.name) == marked) {
+            unit.unfinished = true;
+        }
+    }
+    Ok(found)
+}
+
+/// Looks at these shares and then at whatever others are left.
+fn seen_in(
+    dir: &Dir,
+    patterns: &Patterns,
+    first: Vec<(usize, Share)>,
+    listing: &Mutex<Listing>,
+) -> io::Result<Vec<(usize, Seen)>> {
+    let mut all = Vec::new();
+    for (place, share) in first {
+        all.push((place, Seen::of(dir, patterns, &share)?));
+    }
+    let next = || listing.lock().map_err(|_| io::Error::other("a thread ended early"))?.next();
+    while let Some((place, share)) = next()? {
+        all.push((place, Seen::of(dir, patterns, &share)?));
+    }
+    Ok(all)
+}
+
+/// What a share of the directory holds.
+#[derive(Default)]
+struct Seen {
+    /// All but the units.
+    scan: Scan,
+    /// Every part of a checkpoint as a unit of its own.
+    series: BTreeMap<Arc<str>, Units>,
+    /// What may stand beside a checkpoint, and whose name that has.
+    beside: Vec<(Name, Vec<String>)>,
+}
+
+impl Seen {
+    fn of(dir: &Dir, patterns: &Patterns, share: &Share) -> io::Result<Self> {
+        let mut seen = Self::default();
+        for (name, kind) in share.entries() {
+            if let Some(is_dir) = seen.kind(dir, name.as_ref(), kind)? {
+                seen.entry(dir, name, is_dir, patterns)?;
             }
-            Some(kind) => kind == Type::Directory,
-            None => match present(dir, &name)? {
-                Some(stat) if stat.kind == libc::S_IFLNK => {
-                    found.links.push(name);
-                    continue;
-                }
-                Some(stat) => stat.is_dir(),
-                None => continue,
+        }
+        for (name, kind) in &share.odd {
+            if seen.kind(dir, name, *kind)?.is_some() {
+                seen.scan.others.push(name.clone());
+            }
+        }
+        for parts in seen.series.values_mut() {
+            parts.sort_unstable_by(|a, b| newest_first(a, b));
+        }
+        Ok(seen)
+    }
+
+    /// Whether it is a directory; `None` when it is a link, which is noted, or gone.
+    fn kind(&mut self, dir: &Dir, name: &OsStr, kind: Option<Type>) -> io::Result<Option<bool>> {
+        let mode = match kind {
+            Some(Type::Symlink) => libc::S_IFLNK,
+            Some(kind) => return Ok(Some(kind == Type::Directory)),
+            None => match present(dir, name)? {
+                Some(stat) => stat.kind,
+                None => return Ok(None),
             },
         };
+        if mode == libc::S_IFLNK {
+            self.scan.links.push(name.to_owned());
+            return Ok(None);
+        }
+        Ok(Some(mode == libc::S_IFDIR))
+    }
+
+    fn entry(&mut self, dir: &Dir, name: Name, is_dir: bool, patterns: &Patterns) -> io::Result<()> {
+        let owned = || OsString::from(&*name);
         match classify(&name, is_dir, patterns) {
-            Class::Own => found.own.push(name),
-            Class::InFlight => found.in_flight.push(name),
-            Class::Beside(of) => beside.extend(name.to_str().map(|name| (name.to_owned(), of))),
-            Class::Other if is_dir => found.others.push(name),
+            Class::Own => self.scan.own.push(owned()),
+            Class::InFlight => self.scan.in_flight.push(owned()),
+            Class::Beside(of) => self.beside.push((name, of)),
             Class::Other => {
-                if super::pointers::may_point(&name) {
-                    found.notes.push(name.clone());
+                if !is_dir && super::pointers::may_point(name.as_ref()) {
+                    self.scan.notes.push(owned());
                 }
-                found.others.push(name);
+                self.scan.others.push(owned());
             }
             Class::Part(part) => {
-                let Some(stat) = present(dir, &name)? else { continue };
+                let Some(stat) = present(dir, &name)? else { return Ok(()) };
                 let of = part.parsed.series.as_str();
-                let of = series.get_key_value(of).map_or_else(|| Rc::from(of), |(of, _)| Rc::clone(of));
-                let (unit, key) = (part.unit.into_owned(), part.parsed.key);
-                let Ok(name) = name.into_string() else { continue };
-                series.entry(Rc::clone(&of)).or_default().push(Box::new(Unit {
-                    name: unit,
-                    series: of,
-                    key,
+                let units = match self.series.get_mut(of) {
+                    Some(units) => units,
+                    None => self.series.entry(of.into()).or_default(),
+                };
+                units.push(Box::new(Unit {
+                    name: name.whole(&part.unit),
+                    series: units.first().map_or_else(|| of.into(), |unit| Arc::clone(&unit.series)),
+                    key: part.parsed.key,
                     members: vec![Member { name, stat }],
                     unfinished: false,
                     pinned_beside: false,
                 }));
             }
         }
+        Ok(())
     }
-    found.units = series.into_values().flat_map(grouped).collect();
-    attach(dir, &mut found, beside)?;
-    for name in &found.in_flight {
-        let marked = name.to_str().and_then(|name| name.strip_suffix("-unfinished"));
-        for unit in found.units.iter_mut().filter(|unit| Some(unit.name.as_str()) == marked) {
-            unit.unfinished = true;
+
+    /// Adds what stands after this in the list.
+    fn join(&mut self, other: Self) {
+        self.scan.links.extend(other.scan.links);
+        self.scan.notes.extend(other.scan.notes);
+        self.scan.in_flight.extend(other.scan.in_flight);
+        self.scan.own.extend(other.scan.own);
+        self.scan.others.extend(other.scan.others);
+        self.beside.extend(other.beside);
+        for (series, units) in other.series {
+            self.series.entry(series).or_default().extend(units);
         }
     }
-    for unit in &mut found.units {
-        unit.members.sort_by_cached_key(|member| (leads(&member.name), member.name.clone()));
-    }
-    Ok(found)
 }
 
 /// One unit for the parts of each name, every part of which came as a unit of its own.
 fn grouped(mut parts: Units) -> Units {
-    parts.sort_unstable_by(|a, b| b.key.cmp(&a.key).then_with(|| (&b.name, b.is_dir()).cmp(&(&a.name, a.is_dir()))));
+    // Each share was sorted where it was read, and this sort only merges what is in order.
+    parts.sort_by(|a, b| newest_first(a, b));
+    let entries = parts.len();
     parts.dedup_by(|part, unit| {
-        let same = unit.name == part.name && unit.is_dir() == part.is_dir();
+        let same = *unit.name == *part.name && unit.is_dir() == part.is_dir();
         if same {
             unit.members.append(&mut part.members);
         }
         same
     });
+    if parts.len() < entries {
+        for unit in &mut parts {
+            order_members(unit);
+        }
+    }
     parts
+}
+
+fn order_members(unit: &mut Unit) {
+    unit.members.sort_by_cached_key(|member| (leads(&member.name), member.name.to_string()));
+}
+
+fn newest_first(a: &Unit, b: &Unit) -> Ordering {
+    b.key.cmp(&a.key).then_with(|| (&*b.name, b.is_dir()).cmp(&(&*a.name, a.is_dir())))
 }
 
 /// An entry's status; `None` when it went since it was listed. Any other failure stops everything: what can't be seen
@@ -210,13 +321,13 @@ fn present(dir: &Dir, name: impl AsRef<std::path::Path>) -> io::Result<Option<St
 }
 
 /// Gives every sidecar to the unit it stands beside.
-fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) -> io::Result<()> {
+fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(Name, Vec<String>)>) -> io::Result<()> {
     if beside.is_empty() {
         return Ok(());
     }
     let mut owners: HashMap<String, Option<usize>> = HashMap::new();
     for (at, unit) in found.units.iter().enumerate() {
-        let own = unit.members.iter().map(|member| member.name.as_str()).chain([unit.name.as_str()]);
+        let own = unit.members.iter().map(|member| &*member.name).chain([&*unit.name]);
         for name in own.flat_map(|name| [name, super::entry::split(name).0]) {
             // A stem that two checkpoints share names neither.
             owners.entry(name.to_owned()).and_modify(|owner| *owner = owner.filter(|owner| *owner == at)).or_insert(Some(at));
@@ -226,14 +337,15 @@ fn attach(dir: &Dir, found: &mut Scan, beside: Vec<(String, Vec<String>)>) -> io
         let owner = of.iter().find_map(|of| owners.get(of).copied().flatten());
         let (Some(owner), Some(stat)) = (owner, present(dir, &name)?) else {
             if super::pointers::may_point(name.as_ref()) {
-                found.notes.push(name.clone().into());
+                found.notes.push(OsString::from(&*name));
             }
-            found.others.push(name.into());
+            found.others.push(OsString::from(&*name));
             continue;
         };
         let unit = &mut found.units[owner];
         unit.pinned_beside |= name.rsplit_once('.').is_some_and(|(_, extension)| extension == "keep");
         unit.members.push(Member { name, stat });
+        order_members(unit);
     }
     Ok(())
 }
@@ -251,17 +363,32 @@ fn leads(name: &str) -> u8 {
     }
 }
 
-/// Every entry's name and, where the file system says, its type.
-///
-/// # Errors
-/// When the directory can't be listed.
-pub fn entries(dir: &Dir) -> io::Result<impl Iterator<Item = io::Result<(OsString, Option<Type>)>>> {
-    let listing = Listing::from_fd(dir.open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?.into())?;
-    Ok(listing.into_iter().filter_map(|entry| match entry {
-        Ok(entry) => {
-            let name = entry.file_name().to_bytes();
-            (name != b"." && name != b"..").then(|| Ok((OsString::from(std::ffi::OsStr::from_bytes(name)), entry.file_type())))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// More than one thread reads it, and the parts of a group lie in shares of different threads.
+    #[test]
+    fn a_large_directory_is_seen_whole() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: String| std::fs::write(scratch.path().join(name), "x").unwrap();
+        for n in 0..500 {
+            (1..=8).for_each(|shard| make(format!("step_{n}-{shard:05}-of-00008.safetensors")));
+            make(format!("model_{n}.pt"));
+            make(format!("notes {n}"));
         }
-        Err(error) => Some(Err(error.into())),
-    }))
+        let dir = Dir::prove(scratch.path(), &[]).unwrap();
+        let found = scan(&dir, &Patterns::default()).unwrap();
+        let names: Vec<String> = found.units.iter().map(|unit| unit.name.to_string()).collect();
+        let newest = |form: &str| (0..500).rev().map(|n| form.replace('#', &n.to_string())).collect::<Vec<_>>();
+        assert_eq!(names, [newest("model_#.pt"), newest("step_#.safetensors")].concat());
+        for unit in &found.units[500..] {
+            assert_eq!(unit.members.len(), 8, "{unit:?}");
+            assert!(unit.members.is_sorted_by_key(|member| member.name.to_string()));
+            let size = |member: &Member| std::fs::metadata(scratch.path().join::<&Path>(member.name.as_ref())).unwrap().len();
+            assert!(unit.members.iter().all(|member| member.stat.len == size(member)));
+        }
+        assert_eq!(found.others.len(), 500);
+    }
 }

@@ -10,10 +10,10 @@ use nix::fcntl::OFlag;
 use super::dir::Dir;
 use super::entry::Patterns;
 use super::judge::{Checks, judge};
-use super::plan::{Facts, calendar};
+use super::plan::{Candidate, Facts, calendar};
 use super::pointers::{self, Protected};
-use super::scan::{Nanos, Scan, Unit, scan};
-use super::tree::{Tree, survey_scanned};
+use super::scan::{Member, Nanos, Scan, Stat, Unit, scan};
+use super::tree::{Tree, fingerprint, survey_scanned};
 use super::verdict::{Depth, Judgement, Proof, Verdict};
 use super::{layouts, metric};
 
@@ -67,15 +67,9 @@ pub struct Stock {
     pub protected: Protected,
 }
 
-impl Stock {
-    /// What the plan is made from.
-    #[must_use]
-    pub fn facts(&self) -> Vec<Facts<'_>> {
-        self.known.iter().map(Known::facts).collect()
-    }
-}
-
-impl Known {
+impl Candidate for Known {
+    // Most who ask want one field of it.
+    #[inline]
     fn facts(&self) -> Facts<'_> {
         Facts {
             name: &self.unit.name,
@@ -111,11 +105,10 @@ pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock
         }
     }
     protect_best(&known, &mut protected);
-    for known in &mut known {
-        let unit = &known.unit;
-        let pointed = || [&unit.name].into_iter().chain(unit.members.iter().map(|member| &member.name));
-        if known.protected.is_none() && !protected.is_empty() {
-            known.protected = pointed().find_map(|name| protected.get(name)).cloned();
+    if !protected.is_empty() {
+        for known in known.iter_mut().filter(|known| known.protected.is_none()) {
+            let members = known.unit.members.iter().map(|member| &member.name);
+            known.protected = [&known.unit.name].into_iter().chain(members).find_map(|name| protected.get(&**name)).cloned();
         }
     }
     Ok(Stock { known, scan, protected })
@@ -126,18 +119,21 @@ pub fn take(dir: &Dir, patterns: &Patterns, look: &Look<'_>) -> io::Result<Stock
 /// # Errors
 /// When it is gone.
 pub fn examine(dir: &Dir, unit: Box<Unit>, look: &Look<'_>) -> io::Result<Known> {
+    if let Some(file) = taken_as_it_is(&unit, look) {
+        return Ok(believed(file.stat, fingerprint(file.name.as_ref(), &file.stat), unit, look));
+    }
     let tree = survey_scanned(dir, &unit);
     let judgement = match look.checks {
         Some(checks) => settled(judge(dir, &unit, &tree, checks), &unit, &tree, look, checks.depth),
-        None => Judgement { layout: "unchecked", ..Judgement::plain(Verdict::Good, String::new()) },
+        None => unchecked(),
     };
-    let when = unit.key.stamp.and_then(|stamp| calendar::moment(stamp, look.zone)).unwrap_or(tree.saved);
+    let when = named_time(&unit, look).unwrap_or(tree.saved);
     Ok(Known {
         saved: tree.saved,
         when,
         size: tree.allocated,
         protected: (tree.pinned || unit.pinned_beside).then(|| "a .keep file".to_owned()),
-        busy: young(&tree, look),
+        busy: young(tree.newest, look),
         metric: look.metric.and_then(|name| metric::read(dir, &unit, &tree, name)),
         fingerprint: tree.fingerprint(),
         best: best(dir, &tree),
@@ -146,10 +142,44 @@ pub fn examine(dir: &Dir, unit: Box<Unit>, look: &Look<'_>) -> io::Result<Known>
     })
 }
 
+/// The one file of a checkpoint, where nobody wants to know what is in it: then its status says everything. A trainer's
+/// state names the best checkpoint, whatever is asked for.
+fn taken_as_it_is<'a>(unit: &'a Unit, look: &Look<'_>) -> Option<&'a Member> {
+    match unit.members.as_slice() {
+        [only] if look.checks.is_none() && look.metric.is_none() && only.stat.is_file() => {
+            (*only.name != *"trainer_state.json").then_some(only)
+        }
+        _ => None,
+    }
+}
+
+fn believed(stat: Stat, fingerprint: u64, unit: Box<Unit>, look: &Look<'_>) -> Known {
+    Known {
+        judgement: unchecked(),
+        saved: stat.mtime,
+        when: named_time(&unit, look).unwrap_or(stat.mtime),
+        size: stat.allocated,
+        protected: unit.pinned_beside.then(|| "a .keep file".to_owned()),
+        busy: young(stat.mtime.max(0), look),
+        metric: None,
+        fingerprint,
+        best: None,
+        unit,
+    }
+}
+
+fn unchecked() -> Judgement {
+    Judgement { layout: "unchecked", ..Judgement::plain(Verdict::Good, String::new()) }
+}
+
+fn named_time(unit: &Unit, look: &Look<'_>) -> Option<Nanos> {
+    calendar::moment(unit.key.stamp?, look.zone)
+}
+
 /// Why a checkpoint is too young to be touched, if it is. A time in the future is no proof of age.
 #[must_use]
-pub fn young(tree: &Tree, look: &Look<'_>) -> Option<String> {
-    let age = look.now - tree.newest;
+pub fn young(newest: Nanos, look: &Look<'_>) -> Option<String> {
+    let age = look.now - newest;
     let least = i128::try_from(look.min_age.as_nanos()).unwrap_or(Nanos::MAX);
     if least == 0 || age >= least {
         return None;
@@ -171,7 +201,7 @@ fn settled(judgement: Judgement, unit: &Unit, tree: &Tree, look: &Look<'_>, dept
     if depth == Depth::Deep && judgement.proof == Proof::Manifest {
         return judgement;
     }
-    match young(tree, look) {
+    match young(tree.newest, look) {
         Some(age) if judgement.verdict == Verdict::Good && !complete => {
             Judgement::plain(Verdict::Unfinished, format!("{age}, and nothing in it says that it is complete"))
         }

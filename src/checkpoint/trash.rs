@@ -67,7 +67,7 @@ impl Batch {
         }
         self.filled = true;
         for (moved, member) in unit.members.iter().enumerate() {
-            let to = self.path.join(&member.name);
+            let to = self.path.join(&*member.name);
             let result = dir.rename_new(&member.name, &to).and_then(|()| {
                 let stat = dir.stat(&to)?;
                 // Somebody put another thing under the name in the last moment.
@@ -76,7 +76,7 @@ impl Batch {
             });
             if let Err(error) = result {
                 for member in &unit.members[..moved] {
-                    dir.rename_new(self.path.join(&member.name), &member.name)?;
+                    dir.rename_new(self.path.join(&*member.name), &member.name)?;
                 }
                 return Err(error);
             }
@@ -85,7 +85,7 @@ impl Batch {
     }
 
     fn note_group(&self, dir: &Dir, unit: &Unit) -> io::Result<()> {
-        let members: Vec<(&str, u64)> = unit.members.iter().map(|member| (member.name.as_str(), member.stat.ino)).collect();
+        let members: Vec<(&str, u64)> = unit.members.iter().map(|member| (&*member.name, member.stat.ino)).collect();
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let mut file = File::from(nix::fcntl::openat(dir, &self.path.join(GROUPS), flags, Mode::from_bits_truncate(0o600))?);
         let mut line = serde_json::to_vec(&members)?;

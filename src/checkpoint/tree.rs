@@ -69,17 +69,7 @@ impl Tree {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         // Each file by itself, so that the order in which they are listed says nothing.
-        let mut bytes = Vec::with_capacity(256);
-        let mut all = 0_u64;
-        for Node { path, stat } in &self.files {
-            bytes.clear();
-            for number in [stat.dev, stat.ino, stat.len] {
-                bytes.extend_from_slice(&number.to_ne_bytes());
-            }
-            bytes.extend_from_slice(&stat.mtime.to_ne_bytes());
-            bytes.extend_from_slice(path.as_os_str().as_bytes());
-            all = all.wrapping_add(xxh3_64(&bytes));
-        }
+        let mut all = self.files.iter().fold(0_u64, |all, node| all.wrapping_add(fingerprint(&node.path, &node.stat)));
         for (kind, others) in [(1, &self.links), (2, &self.specials)] {
             for path in others {
                 all = all.wrapping_add(xxh3_64_with_seed(path.as_os_str().as_bytes(), kind));
@@ -93,6 +83,18 @@ impl Tree {
         let ends = move |node: &&Node| node.path.as_os_str().as_bytes().ends_with(name.as_bytes());
         self.files.iter().filter(ends).filter(move |node| node.name() == name)
     }
+}
+
+/// What one file adds to the fingerprint of its checkpoint, of which it may be the whole.
+#[must_use]
+pub fn fingerprint(path: &Path, stat: &Stat) -> u64 {
+    let mut bytes = Vec::with_capacity(256);
+    for number in [stat.dev, stat.ino, stat.len] {
+        bytes.extend_from_slice(&number.to_ne_bytes());
+    }
+    bytes.extend_from_slice(&stat.mtime.to_ne_bytes());
+    bytes.extend_from_slice(path.as_os_str().as_bytes());
+    xxh3_64(&bytes)
 }
 
 /// Lists a checkpoint's files.
@@ -116,9 +118,9 @@ fn listed(dir: &Dir, unit: &Unit, stats: impl Iterator<Item = Stat>) -> Tree {
         tree.newest = tree.newest.max(stat.mtime);
         tree.allocated += stat.allocated;
         if stat.is_dir() {
-            walk(dir, Path::new(&member.name), &mut tree);
+            walk(dir, member.name.as_ref(), &mut tree);
         } else {
-            add(&mut tree, PathBuf::from(&member.name), stat, false);
+            add(&mut tree, PathBuf::from(&*member.name), stat, false);
         }
     }
     if let [only] = tree.files.as_slice() {

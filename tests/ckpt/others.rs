@@ -107,6 +107,8 @@ fn a_held_checkpoint_stays_while_the_command_runs() {
     let mut holder = tool("ckpt-rotate").args(["--hold"]).arg(&latest).args(["--", "sh", "-c", &script]).command();
     let mut holder = holder.stdin(Stdio::piped()).spawn().unwrap();
     until("the held command to start", || marker.exists());
+    let plan = rotate_in_use(scratch.path(), &["--keep", "1", "--dry-run"]).ok();
+    assert!(plan.contains("leave   checkpoint-100  held by a lock"), "{plan}");
     let ran = rotate(scratch.path(), &["--keep", "1"]).run();
     assert!(ran.code == Some(0) && ran.stderr.contains("held by a lock"), "{ran:?}");
     drop(holder.stdin.take());
@@ -120,6 +122,38 @@ fn a_held_checkpoint_stays_while_the_command_runs() {
     hold("checkpoint-300", &["/nonexistent"]).fails(127, &["cannot run"]);
     hold("checkpoint-300", &["/"]).fails(126, &["cannot run"]);
     hold("checkpoint-300", &["true"]).silent(0);
+}
+
+/// A dry run asks who holds what, and turns nobody away who wants to hold it in that moment.
+#[test]
+fn a_dry_run_takes_no_lock() {
+    let scratch = scratch();
+    for n in 1..=30 {
+        good(scratch.path(), &format!("checkpoint-{n}"), 3600 - n);
+    }
+    let all: Vec<File> = (1..=29).map(|n| File::open(scratch.path().join(format!("checkpoint-{n}"))).unwrap()).collect();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            let mut refused = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for file in &all {
+                    match fs2::FileExt::try_lock_shared(file) {
+                        Ok(()) => fs2::FileExt::unlock(file).unwrap(),
+                        Err(_) => refused += 1,
+                    }
+                }
+            }
+            refused
+        });
+        for _ in 0..10 {
+            let ran = rotate_in_use(scratch.path(), &["--keep", "1", "--dry-run"]).run();
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        holder.join().unwrap()
+    });
+    assert_eq!(refused, 0);
 }
 
 #[test]

@@ -92,6 +92,13 @@ pub struct Facts<'a> {
     pub metric: Option<f64>,
 }
 
+/// What a plan is made of: ten thousand of them are asked where they are, since a list of their facts takes as long to
+/// write as to judge.
+pub trait Candidate {
+    /// What is known of it.
+    fn facts(&self) -> Facts<'_>;
+}
+
 /// What becomes of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,13 +114,16 @@ pub enum Action {
 /// A reason, for people. Most are the same for thousands of checkpoints.
 pub type Reason = Cow<'static, str>;
 
+/// Why nearly everything goes that goes.
+const NO_RULE: &[Reason] = &[Cow::Borrowed("no rule keeps it")];
+
 /// What becomes of one checkpoint, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Keep, remove or leave.
     pub action: Action,
     /// Every reason.
-    pub reasons: Vec<Reason>,
+    pub reasons: Cow<'static, [Reason]>,
     /// It goes only because a limit asks for it.
     pub by_limit: bool,
 }
@@ -121,7 +131,7 @@ pub struct Decision {
 /// The whole plan.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// One a checkpoint, in the order of the facts.
+    /// One a checkpoint, in the order of the stock.
     pub decisions: Vec<Decision>,
     /// Series whose numbers and times disagree; nothing is removed then.
     pub conflicts: Vec<String>,
@@ -138,31 +148,35 @@ impl Plan {
 
 /// Makes the plan. `available` are the free bytes of the file system now.
 #[must_use]
-pub fn plan(facts: &[Facts<'_>], policy: &Policy, zone: &jiff::tz::TimeZone, available: u64) -> Plan {
-    let mut plan = Plan { decisions: facts.iter().map(undecided).collect(), ..Plan::default() };
+pub fn plan(stock: &[impl Candidate], policy: &Policy, zone: &jiff::tz::TimeZone, available: u64) -> Plan {
+    let mut plan = Plan { decisions: stock.iter().map(|one| undecided(&one.facts())).collect(), ..Plan::default() };
     let mut series: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (at, fact) in facts.iter().enumerate() {
-        series.entry(fact.series).or_default().push(at);
+    for (at, one) in stock.iter().enumerate() {
+        series.entry(one.facts().series).or_default().push(at);
     }
     let mut floors = Vec::new();
     let mut contradictions = Vec::new();
     for (name, members) in &mut series {
-        members.sort_by(|a, b| later(&facts[*a], &facts[*b], policy.order));
-        let good: Vec<usize> = members.iter().copied().filter(|at| facts[*at].verdict == Verdict::Good).collect();
-        keep(facts, &good, policy, zone, &mut plan.decisions);
-        release(facts, members, &good, policy, &mut plan.decisions);
+        members.sort_by(|a, b| later(&stock[*a].facts(), &stock[*b].facts(), policy.order));
+        let good: Vec<usize> = members.iter().copied().filter(|at| stock[*at].facts().verdict == Verdict::Good).collect();
+        keep(stock, &good, policy, zone, &mut plan.decisions);
+        release(stock, members, &good, policy, &mut plan.decisions);
         if policy.order == Order::Agreed
-            && let Some((older, newer)) = contradiction(facts, &good)
+            && let Some((older, newer)) = contradiction(stock, &good)
         {
             contradictions.push((
                 good,
-                format!("{name}: {} is older than {} by number, and newer by time", facts[older].name, facts[newer].name),
+                format!(
+                    "{name}: {} is older than {} by number, and newer by time",
+                    stock[older].facts().name,
+                    stock[newer].facts().name
+                ),
             ));
         } else {
             floors.push(limits::Series { floor: floor(policy, good.len()), good });
         }
     }
-    limits::apply(facts, policy, available, &floors, &mut plan);
+    limits::apply(stock, policy, available, &floors, &mut plan);
     let removes = |at: &usize| plan.decisions[*at].action == Action::Remove;
     let limited = policy.max_size.is_some() || policy.min_free.is_some();
     let touched = |good: &[usize]| good.iter().any(removes) || (limited && !plan.short.is_empty());
@@ -177,13 +191,13 @@ pub fn plan(facts: &[Facts<'_>], policy: &Policy, zone: &jiff::tz::TimeZone, ava
 
 fn undecided(fact: &Facts<'_>) -> Decision {
     if fact.verdict == Verdict::Good {
-        return Decision { action: Action::Keep, reasons: Vec::new(), by_limit: false };
+        return Decision { action: Action::Keep, reasons: Cow::default(), by_limit: false };
     }
     leave(format!("{}: {}", fact.verdict, fact.why))
 }
 
 fn leave(reason: impl Into<Reason>) -> Decision {
-    Decision { action: Action::Leave, reasons: vec![reason.into()], by_limit: false }
+    Decision { action: Action::Leave, reasons: vec![reason.into()].into(), by_limit: false }
 }
 
 /// Newest first.
@@ -200,14 +214,14 @@ fn floor(policy: &Policy, good: usize) -> usize {
 }
 
 /// Two good checkpoints, older and newer by number, whose times say the opposite.
-fn contradiction(facts: &[Facts<'_>], good: &[usize]) -> Option<(usize, usize)> {
+fn contradiction(stock: &[impl Candidate], good: &[usize]) -> Option<(usize, usize)> {
     // Newest first, so nothing later in the list may have been saved after anything before it.
     let mut earliest = *good.first()?;
     for at in good.iter().copied() {
-        if facts[at].saved > facts[earliest].saved && facts[at].key != facts[earliest].key {
+        if stock[at].facts().saved > stock[earliest].facts().saved && stock[at].facts().key != stock[earliest].facts().key {
             return Some((at, earliest));
         }
-        if facts[at].saved < facts[earliest].saved {
+        if stock[at].facts().saved < stock[earliest].facts().saved {
             earliest = at;
         }
     }
@@ -215,14 +229,14 @@ fn contradiction(facts: &[Facts<'_>], good: &[usize]) -> Option<(usize, usize)> 
 }
 
 /// Gives every good one of a series its reasons to stay.
-fn keep(facts: &[Facts<'_>], good: &[usize], policy: &Policy, zone: &jiff::tz::TimeZone, decisions: &mut [Decision]) {
-    let mut give = |at: usize, reason: Reason| decisions[at].reasons.push(reason);
+fn keep(stock: &[impl Candidate], good: &[usize], policy: &Policy, zone: &jiff::tz::TimeZone, decisions: &mut [Decision]) {
+    let mut give = |at: usize, reason: Reason| decisions[at].reasons.to_mut().push(reason);
     let last = floor(policy, good.len());
     for (place, at) in good[..last].iter().enumerate() {
         give(*at, if place == 0 { "the newest good one".into() } else { format!("one of the last {last}").into() });
     }
     for at in good.iter().copied() {
-        let fact = &facts[at];
+        let fact = stock[at].facts();
         if let Some(why) = fact.protected {
             give(at, why.to_owned().into());
         }
@@ -233,16 +247,16 @@ fn keep(facts: &[Facts<'_>], good: &[usize], policy: &Policy, zone: &jiff::tz::T
             give(at, format!("a multiple of {every}").into());
         }
     }
-    if let (Some(within), Some(newest)) = (policy.within, good.iter().map(|at| facts[*at].when).max()) {
+    if let (Some(within), Some(newest)) = (policy.within, good.iter().map(|at| stock[*at].facts().when).max()) {
         let within = i128::try_from(within.as_nanos()).unwrap_or(Nanos::MAX);
-        for at in good.iter().copied().filter(|at| newest - facts[*at].when <= within) {
+        for at in good.iter().copied().filter(|at| newest - stock[*at].facts().when <= within) {
             give(at, "recent enough".into());
         }
     }
     for (period, count) in &policy.periods {
         let mut seen = Vec::new();
         for at in good.iter().copied() {
-            let bucket = period.of(facts[at].when, zone);
+            let bucket = period.of(stock[at].facts().when, zone);
             if !seen.contains(&bucket) && (seen.len() as u64) < *count {
                 seen.push(bucket);
                 give(at, format!("the newest of {period}").into());
@@ -251,7 +265,7 @@ fn keep(facts: &[Facts<'_>], good: &[usize], policy: &Policy, zone: &jiff::tz::T
     }
     if let Some((count, metric, best)) = &policy.best {
         let mut known: Vec<(f64, usize)> =
-            good.iter().filter_map(|at| Some((facts[*at].metric.filter(|m| !m.is_nan())?, *at))).collect();
+            good.iter().filter_map(|at| Some((stock[*at].facts().metric.filter(|m| !m.is_nan())?, *at))).collect();
         for at in good.iter().copied().filter(|at| known.iter().all(|(_, known)| known != at)) {
             give(at, format!("its {metric} isn't known").into());
         }
@@ -263,21 +277,22 @@ fn keep(facts: &[Facts<'_>], good: &[usize], policy: &Policy, zone: &jiff::tz::T
 }
 
 /// Lets go what nothing keeps.
-fn release(facts: &[Facts<'_>], members: &[usize], good: &[usize], policy: &Policy, decisions: &mut [Decision]) {
+fn release(stock: &[impl Candidate], members: &[usize], good: &[usize], policy: &Policy, decisions: &mut [Decision]) {
     for (place, at) in members.iter().copied().enumerate() {
-        let fact = &facts[at];
+        let fact = stock[at].facts();
         let goes = match fact.verdict {
-            Verdict::Good => decisions[at].reasons.is_empty().then_some(Cow::Borrowed("no rule keeps it")),
+            Verdict::Good => decisions[at].reasons.is_empty().then_some(Cow::Borrowed(NO_RULE)),
             Verdict::Broken if policy.drop_broken => {
                 let newer = members[..place].iter().find(|newer| good.contains(newer));
-                newer.map(|newer| format!("broken, and {} is newer and good: {}", facts[*newer].name, fact.why).into())
+                let name = |newer: &usize| stock[*newer].facts().name;
+                newer.map(|newer| vec![format!("broken, and {} is newer and good: {}", name(newer), fact.why).into()].into())
             }
             _ => None,
         };
-        let Some(reason) = goes else { continue };
+        let Some(reasons) = goes else { continue };
         decisions[at] = match fact.protected.or(fact.busy) {
             Some(why) => leave(why.to_owned()),
-            None => Decision { action: Action::Remove, reasons: vec![reason], by_limit: false },
+            None => Decision { action: Action::Remove, reasons, by_limit: false },
         };
     }
 }

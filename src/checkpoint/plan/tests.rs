@@ -14,6 +14,12 @@ const VERDICTS: [Verdict; 5] = [Verdict::Good, Verdict::Broken, Verdict::Suspect
 static NUMBERS: LazyLock<Vec<(String, Key)>> =
     LazyLock::new(|| (0..64).map(|n| (n.to_string(), Key { last: Some(n), ..Key::default() })).collect());
 
+impl Candidate for Facts<'_> {
+    fn facts(&self) -> Facts<'_> {
+        *self
+    }
+}
+
 fn any_facts() -> impl Strategy<Value = Vec<Facts<'static>>> {
     let one = (
         0..3_usize,

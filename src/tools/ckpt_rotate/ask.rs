@@ -54,7 +54,7 @@ pub(super) fn latest(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
 /// Within a series by number, among the series by time.
 fn newest_first(work: &Work<'_>, units: Units) -> io::Result<Units> {
     let by_time = work.args.policy().order == Order::Time;
-    let mut queues: std::collections::BTreeMap<std::rc::Rc<str>, Vec<(i128, Box<Unit>)>> = std::collections::BTreeMap::new();
+    let mut queues: std::collections::BTreeMap<std::sync::Arc<str>, Vec<(i128, Box<Unit>)>> = std::collections::BTreeMap::new();
     for unit in units {
         let tree = match survey(&work.dir, &unit) {
             Ok(tree) => tree,
@@ -83,7 +83,7 @@ pub(super) fn verify(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
     let work = Work::new(args, None)?;
     let known = judged(&work)?;
     let width =
-        known.iter().map(|known| unicode_width::UnicodeWidthStr::width(shown(&known.unit.name).as_str())).max().unwrap_or(0);
+        known.iter().map(|known| unicode_width::UnicodeWidthStr::width(shown(&*known.unit.name).as_str())).max().unwrap_or(0);
     for known in &known {
         if args.json {
             out.write_all(report::Row::new(known, None).line()?.as_bytes())?;
@@ -125,7 +125,7 @@ pub(super) fn check(args: &Args, out: &mut Out) -> anyhow::Result<Exit> {
         let age = u64::try_from(work.now - newest.saved).map_or(std::time::Duration::ZERO, std::time::Duration::from_nanos);
         if age > limit {
             let (age, limit) = (crate::clock::brief(age), crate::clock::brief(limit));
-            crossed.push(format!("the newest good one, {}, is {age} old, at most {limit} is wanted", shown(&newest.unit.name)));
+            crossed.push(format!("the newest good one, {}, is {age} old, at most {limit} is wanted", shown(&*newest.unit.name)));
         }
     }
     if args.json || args.verbose {

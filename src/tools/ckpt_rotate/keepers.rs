@@ -28,7 +28,7 @@ fn named<'a>(args: &'a Args, name: &str) -> anyhow::Result<(Work<'a>, String)> {
 
 fn find(work: &Work<'_>, name: &str) -> anyhow::Result<Box<Unit>> {
     let found = scan(&work.dir, &work.patterns).with_context(|| format!("cannot read '{}'", shown(&work.dir.path)))?;
-    let is = |unit: &Unit| unit.name == name || unit.members.iter().any(|member| member.name == name);
+    let is = |unit: &Unit| *unit.name == *name || unit.members.iter().any(|member| *member.name == *name);
     found
         .units
         .into_iter()
@@ -40,7 +40,7 @@ fn find(work: &Work<'_>, name: &str) -> anyhow::Result<Box<Unit>> {
 pub(super) fn pin(args: &Args, name: &str, pinned: bool) -> anyhow::Result<Exit> {
     let (work, name) = named(args, name)?;
     work.lock()?;
-    let name = if pinned { find(&work, &name)?.name } else { name };
+    let name = if pinned { find(&work, &name)?.name.to_string() } else { name };
     let cannot = || format!("cannot change the pins of '{}'", shown(&work.dir.path));
     let mut pins = pointers::pins(&work.dir).with_context(cannot)?;
     let had = pins.contains(&name);

@@ -36,11 +36,11 @@ impl<'a> Row<'a> {
     pub(super) fn new(known: &'a Known, decision: Option<&'a Decision>) -> Self {
         let judgement = &known.judgement;
         Self {
-            name: known.unit.name.as_str().into(),
+            name: (*known.unit.name).into(),
             series: (*known.unit.series).into(),
             step: known.unit.key.step(),
             action: decision.map(|decision| decision.action),
-            reasons: decision.map(|decision| decision.reasons.as_slice()),
+            reasons: decision.map(|decision| &*decision.reasons),
             verdict: judgement.verdict,
             proof: judgement.proof,
             layout: judgement.layout,
@@ -68,7 +68,7 @@ pub(super) fn decision(line: &mut String, known: &Known, decision: &Decision) {
         Action::Remove => "remove  ",
         Action::Leave => "leave   ",
     });
-    show(&known.unit.name, line);
+    show(&*known.unit.name, line);
     for (place, reason) in decision.reasons.iter().enumerate() {
         line.push_str(if place == 0 { "  " } else { "; " });
         show(&**reason, line);
@@ -79,7 +79,7 @@ pub(super) fn decision(line: &mut String, known: &Known, decision: &Decision) {
 /// A verdict on a line: name, verdict, how far the checks went or what is wrong.
 pub(super) fn verdict(out: &mut dyn Write, known: &Known, width: usize) -> anyhow::Result<()> {
     let judgement = &known.judgement;
-    let name = shown(&known.unit.name);
+    let name = shown(&*known.unit.name);
     write!(out, "{name:<width$}  {:<10}  {:>9}  ", judgement.verdict, bytes(known.size))?;
     if judgement.verdict == Verdict::Good {
         write!(out, "{} ({})", judgement.proof, judgement.layout)?;

@@ -9,6 +9,7 @@ use super::args::Level;
 use super::open::{Work, say};
 use super::report;
 use crate::checkpoint::digest::Cache;
+use crate::checkpoint::held;
 use crate::checkpoint::plan::{self, Action, Plan, Policy};
 use crate::checkpoint::remove::{self, Left, Watch};
 use crate::checkpoint::stock::{self, Look, Stock};
@@ -85,12 +86,13 @@ fn seconds(work: &Work<'_>) -> u64 {
 /// Makes the plan of the stock as it is.
 pub(super) fn planned(work: &Work<'_>, stock: &Stock, policy: &Policy) -> anyhow::Result<Plan> {
     let available = work.dir.available().with_context(|| cannot(work, "ask for the free space of"))?;
-    Ok(plan::plan(&stock.facts(), policy, &work.zone, available))
+    Ok(plan::plan(&stock.known, policy, &work.zone, available))
 }
 
 /// Says what is kept and what isn't, and names what wasn't counted.
 pub(super) fn tell_plan(work: &Work<'_>, stock: &Stock, plan: &Plan, tell: Tell, out: &mut Out) -> anyhow::Result<()> {
-    let mut lines = String::new();
+    // Most lines are short, and a text of thousands shouldn't move while it grows.
+    let mut lines = String::with_capacity(stock.known.len() * 64);
     for (known, decision) in stock.known.iter().zip(&plan.decisions) {
         if work.args.json && tell != Tell::Aside {
             lines.push_str(&report::Row::new(known, Some(decision)).line()?);
@@ -190,12 +192,8 @@ pub(super) fn dry(work: &Work<'_>, policy: &Policy, out: &mut Out) -> anyhow::Re
     let stock = ManuallyDrop::new(stock);
     work.quiet();
     let mut plan = ManuallyDrop::new(planned(work, &stock, policy)?);
-    for at in plan.removals().collect::<Vec<_>>() {
-        if let Some(Left::InUse(why) | Left::Failed(why)) = in_use(work, &stock, at, &look) {
-            let decision = &mut plan.decisions[at];
-            decision.action = Action::Leave;
-            decision.reasons = vec![why.into()];
-        }
+    if look.checks.is_some() {
+        leave_what_is_used(work, &stock, &mut plan, &look)?;
     }
     tell_plan(work, &stock, &plan, Tell::All, out)?;
     for line in plan.conflicts.iter().chain(&plan.short) {
@@ -204,6 +202,14 @@ pub(super) fn dry(work: &Work<'_>, policy: &Policy, out: &mut Out) -> anyhow::Re
     Ok(if plan.conflicts.is_empty() && plan.short.is_empty() { Exit::Done } else { Exit::No })
 }
 
-fn in_use(work: &Work<'_>, stock: &Stock, at: usize, look: &Look<'_>) -> Option<Left> {
-    if look.checks.is_none() { None } else { remove::in_use(&work.dir, &stock.known[at], look) }
+fn leave_what_is_used(work: &Work<'_>, stock: &Stock, plan: &mut Plan, look: &Look<'_>) -> anyhow::Result<()> {
+    let locked = held::locked(&work.dir).with_context(|| cannot(work, "ask who holds what in"))?;
+    for at in plan.removals().collect::<Vec<_>>() {
+        if let Some(Left::InUse(why) | Left::Failed(why)) = remove::in_use(&work.dir, &stock.known[at], look, &locked) {
+            let decision = &mut plan.decisions[at];
+            decision.action = Action::Leave;
+            decision.reasons = vec![why.into()].into();
+        }
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use super::open::Work;
 use super::rotate::{self, Tell};
 use crate::checkpoint::digest::Cache;
 use crate::checkpoint::judge::{Checks, judge};
+use crate::checkpoint::listing::Name;
 use crate::checkpoint::scan::{Member, Unit};
 use crate::checkpoint::snapshot::{Built, Copying, Refused, Source, build, link_latest};
 use crate::checkpoint::tree::survey;
@@ -57,7 +58,7 @@ fn saved(work: &Work<'_>, path: &Path, cache: &Cache) -> anyhow::Result<String> 
 
 /// Judges the copy as any checkpoint, before it has a name.
 fn checked(work: &Work<'_>, path: &Path, built: &Built<'_>, read: &dyn Fn(u64)) -> anyhow::Result<()> {
-    let name = built.name().to_string_lossy().into_owned();
+    let name = Name::from(&*built.name().to_string_lossy());
     let stat = work.dir.stat(built.name()).context("cannot look at the snapshot")?.into();
     let unit = Unit {
         series: "".into(),

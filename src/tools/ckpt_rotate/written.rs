@@ -53,9 +53,9 @@ pub(super) fn plan(args: &Args, path: &Path, out: &mut Out) -> anyhow::Result<Ex
         let victim = Victim {
             fingerprint: format!("{:016x}", known.fingerprint),
             size_bytes: known.size,
-            reasons: plan.decisions[at].reasons.clone(),
+            reasons: plan.decisions[at].reasons.to_vec(),
         };
-        (known.unit.name.clone(), victim)
+        (known.unit.name.to_string(), victim)
     };
     let written =
         Written { version: VERSION, policy, pattern: args.pattern.clone(), remove: plan.removals().map(victim).collect() };
@@ -89,13 +89,13 @@ pub(super) fn apply(args: &Args, path: &Path) -> anyhow::Result<Exit> {
     work.quiet();
     // The same code decides again: what must stay by now stays, whatever the file says.
     let plan = rotate::planned(&work, &stock, &written.policy)?;
-    let may: BTreeMap<&str, usize> = plan.removals().map(|at| (stock.known[at].unit.name.as_str(), at)).collect();
+    let may: BTreeMap<&str, usize> = plan.removals().map(|at| (&*stock.known[at].unit.name, at)).collect();
     let mut victims = Vec::new();
     for (name, victim) in &written.remove {
         match may.get(name.as_str()) {
             Some(at) if format!("{:016x}", stock.known[*at].fingerprint) == victim.fingerprint => victims.push(*at),
             Some(_) => return refuse(&work, name, "it changed since the plan was made"),
-            None if stock.known.iter().any(|known| known.unit.name == *name) => {
+            None if stock.known.iter().any(|known| *known.unit.name == **name) => {
                 return refuse(&work, name, "by now it has to stay");
             }
             None => return refuse(&work, name, "it is gone"),
