@@ -52,7 +52,12 @@ pub fn cancel(dir: &StateDir, job: &Observed, request: &CancelRequest, here: &He
     let noted = dir.ask_to_cancel(id, request);
     // A supervisor that is replaced may have stopped all of them by then, on this very request.
     let mut asked = Asked {
-        of_living: job.is_live() && job.record.process().is_some_and(|process| is_the_jobs(dir, &job.record, process)),
+        of_living: job.is_live()
+            && match job.record.process() {
+                Some(process) => is_the_jobs(dir, &job.record, process),
+                // It would have run, had its supervisor been left alone.
+                None => job.supervised,
+            },
         orphans: Vec::new(),
     };
     let outcome = loop {
@@ -172,6 +177,7 @@ fn take_over(dir: &StateDir, lock: Lock, request: &CancelRequest, here: &Here, a
     let state = if was_alive || (same_boot && asked.of_living) { State::Cancelled } else { State::Lost };
     let closed = amend(id, &bytes, |record| close(record, state, request, &unproved))?;
     RecordFile::new(dir, id).replace_bytes(&closed, true).with_context(|| format!("cannot write the record of job '{id}'"))?;
+    dir.forget_environment(id);
     dir.note_ended(id);
     lock.remove(dir)?;
     Ok(if unproved.is_empty() { Outcome::Gone(state) } else { Outcome::Unproved(unproved) })

@@ -222,6 +222,8 @@ pub(crate) fn full_record() -> Record {
         },
         settings: Settings {
             memsafe: true,
+            unique: true,
+            claimed: true,
             nice: Some(1),
             ionice: Some((2, 4)),
             oom_score_adj: Some(1),

@@ -312,3 +312,42 @@ fn a_recovery_killed_at_any_call_is_taken_up_by_the_next() {
         assert!(record["state"] == "succeeded" || gave_up && !marks.contains('E'), "{place:?}: {record:#}");
     }
 }
+
+/// Restarts after an adoption begin where the first run did, and with what it needs, or not at all.
+#[test]
+fn an_adopted_job_starts_again_where_it_began() {
+    let jobs = Jobs::new();
+    let place = jobs.path("place");
+    fs::create_dir(&place).unwrap();
+    let script = format!(
+        "pwd; echo \"${{TOKEN-none}}\"; [ $BG_JOB_RUN -gt 1 ] || while [ ! -e '{0}' ]; do sleep 0.02; done; exit $((2 - BG_JOB_RUN))",
+        jobs.path("go").display()
+    );
+    let words = |name: &str, more: &[&str]| {
+        let options = [
+            &["-n", name, "--restart", "on-failure", "--backoff", "10ms", "-C", place.to_str().unwrap()],
+            more,
+            &["--", "sh", "-c", &script],
+        ]
+        .concat();
+        let id = jobs.bgrun(options).env("TOKEN", "t").ok().trim().to_owned();
+        jobs.kill_supervisor(&id);
+        id
+    };
+    let (plain, secret) = (words("plain", &[]), words("secret", &["--env-secret", "TOKEN"]));
+    let said = recover(&jobs);
+    assert!(
+        said.contains(&format!(
+            "{secret} adopted: adopted after its supervisor was killed; it can't be started again: it needs the variable TOKEN"
+        )),
+        "{said}"
+    );
+    fs::write(jobs.path("go"), "").unwrap();
+    let record = until_some("the end", || Some(jobs.record(&plain)).filter(|record| record["state"] == "succeeded"));
+    assert_eq!(record["run"], 2);
+    let log = jobs.log(&plain);
+    assert!(log.ends_with(&format!("{}\nnone\n", place.display())), "{log}");
+    let record = until_some("the end", || Some(jobs.record(&secret)).filter(|record| record["state"] == "failed"));
+    assert!(record["reason"].as_str().unwrap().starts_with("cannot start it again"), "{record:#}");
+    assert!(!jobs.log(&secret).contains("none"));
+}

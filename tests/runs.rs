@@ -5,8 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::support::jobs::{send, status_of};
 use crate::support::wait::undisturbed;
 use crate::support::{Jobs, until, until_some};
 
@@ -430,4 +432,68 @@ fn a_watchdog_wakes_four_times_in_its_time_and_a_pause_never() {
     // A look may sleep more than once: it reads files.
     assert!(woken[0] <= 3 * 2 && woken[1] == 0, "{woken:?}");
     jobs.tool("bgcancel").args([&watched, &paused]).ok();
+}
+
+/// A SIGTERM that comes in the same instant as the run's end is too late for that run and in time for the next.
+#[test]
+fn a_sigterm_at_the_end_of_a_run_ends_the_job() {
+    let jobs = Jobs::new();
+    let id = start(&jobs, &["-n", "again", "--restart", "always", "--backoff", "1s"], "exec sleep 600");
+    let (supervisor, pid) = (jobs.supervisor(&id), jobs.pid(&id));
+    send(supervisor, Signal::SIGSTOP);
+    until("the supervisor to stand", || status_of(supervisor, "State").is_some_and(|state| state.starts_with('T')));
+    send(pid, Signal::SIGKILL);
+    send(supervisor, Signal::SIGTERM);
+    send(supervisor, Signal::SIGCONT);
+    let record = jobs.ended(&id);
+    assert_eq!((&record["state"], &record["run"]), (&json!("cancelled"), &json!(1)), "{record:#}");
+}
+
+#[test]
+fn a_run_that_could_not_be_started_costs_no_other_its_record() {
+    let jobs = Jobs::new();
+    let id = start(&jobs, &["-n", "a", "--every", "300ms", "--max-runs", "3"], "true");
+    until("the pause", || jobs.state(&id) == "waiting" && jobs.record(&id)["run"] == 1);
+    let log = jobs.record(&id)["log"].as_str().unwrap().to_owned();
+    fs::remove_file(&log).unwrap();
+    nix::unistd::mkfifo(log.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let record = jobs.ended(&id);
+    let runs = runs(&record);
+    assert_eq!((runs.len(), &runs[0]["exit"]["code"], &record["state"]), (3, &json!(0), &json!("failed")), "{record:#}");
+    assert!(runs[2]["reason"].as_str().unwrap().contains("cannot open the log"), "{record:#}");
+}
+
+/// Whoever cancels waits neither for a command that hears of a failure nor for what a run has left behind.
+#[test]
+fn a_cancel_is_heard_while_the_supervisor_does_something_else() {
+    let jobs = Jobs::new();
+    let mark = jobs.path("mark");
+    let hook = format!("echo > '{}'; exec sleep 50", mark.display());
+    let id = start(&jobs, &["-n", "hook", "--every", "1h", "--on-fail", &hook], "exit 1");
+    until("the hook", || mark.exists());
+    assert_eq!(jobs.tool("bgcancel").args(["--grace", "0s", &id]).ok(), format!("{id} cancelled\n"));
+    assert_eq!(jobs.ended(&id)["evidence"]["hooks"][0], "--on-fail: killed for a cancel");
+
+    let left = jobs.path("left");
+    let script = format!(
+        "setsid -f sh -c 'trap \"\" TERM; echo $$ > {0}; exec sleep 600'; while ! [ -s '{0}' ]; do sleep 0.01; done; exit 1",
+        left.display()
+    );
+    let id = start(&jobs, &["-n", "leftover", "--restart", "always", "--backoff", "1s", "--grace", "10m"], &script);
+    until("the leftover alone", || left.exists() && !crate::support::jobs::alive(jobs.pid(&id)));
+    assert_eq!(jobs.tool("bgcancel").args(["--grace", "100ms", &id]).ok(), format!("{id} cancelled\n"));
+    let record = jobs.ended(&id);
+    assert_eq!((&record["state"], &record["run"]), (&json!("cancelled"), &json!(1)), "{record:#}");
+}
+
+/// 75 is no failure that somebody has to hear of.
+#[test]
+fn nobody_hears_of_a_run_that_asked_to_come_later() {
+    let jobs = Jobs::new();
+    let heard = format!("echo >> '{}'", jobs.path("heard").display());
+    let options =
+        ["-n", "later", "--every", "200ms", "--max-runs", "3", "--restart", "on-failure", "--backoff", "5s", "--on-fail", &heard];
+    let record = jobs.ended(&start(&jobs, &options, "[ $BG_JOB_RUN = 3 ] || exit 75"));
+    assert_eq!(record["state"], "succeeded");
+    assert!(!jobs.path("heard").exists());
 }

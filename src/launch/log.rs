@@ -91,6 +91,9 @@ fn new_log(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As `open(2)`; a file of another kind, or a symlink, is refused.
 pub fn reopen(path: &Path, line: Option<&str>) -> io::Result<File> {
+    if let Some(dir) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(0o600);
     let mut file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK).open(path)?;
@@ -107,7 +110,7 @@ pub fn reopen(path: &Path, line: Option<&str>) -> io::Result<File> {
         file.write_all(format!("{before}{line}\n").as_bytes())?;
     }
     // The command appends through a description that blocks, as any log's does.
-    OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY).open(path)
+    OpenOptions::new().append(true).open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)))
 }
 
 fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {

@@ -75,6 +75,8 @@ pub struct Spec {
     pub key: String,
     /// The job from inside of which this one is started.
     pub parent: Option<String>,
+    /// It was started with claims.
+    pub claimed: bool,
     /// Descriptors of claims, which the job is to hold: the only ones of the caller's that reach it.
     pub claims: Vec<RawFd>,
 }
@@ -120,13 +122,15 @@ impl Spec {
             oom_score_adj: self.oom_score_adj,
             isolate: self.isolation.how,
             limits: self.isolation.limits,
+            unique: self.unique,
+            claimed: self.claimed,
         }
     }
 
     /// That of a further run, as far as its record knows.
     #[must_use]
     pub fn of_record(record: &Record, dir: &Path) -> Self {
-        let Settings { memsafe, nice, ionice, oom_score_adj, isolate, limits } = record.settings;
+        let Settings { memsafe, nice, ionice, oom_score_adj, isolate, limits, unique, claimed } = record.settings;
         Self {
             name: record.name.clone(),
             cmd: record.cmd.clone(),
@@ -141,7 +145,8 @@ impl Spec {
             oom_score_adj,
             isolation: Wish { how: isolate, limits, runtime_dir: None },
             recover_env: false,
-            unique: false,
+            unique,
+            claimed,
             unsafe_lock: false,
             policy: record.policy.clone(),
             key: record.key.clone(),

@@ -47,7 +47,9 @@ pub enum Next {
         at: Duration,
         /// Why then, for people.
         why: String,
-        /// A restart, as against the next tick: no failure that somebody has to hear of yet.
+        /// The run before counts as a failure.
+        failed: bool,
+        /// A restart, as against the next tick.
         restart: bool,
     },
 }
@@ -88,7 +90,7 @@ pub fn judge(policy: &Policy, cycle: &mut Cycle, n: u32, outcome: Outcome, now: 
         Some(tick) if !again || tick <= now + pause => {
             (cycle.pauses, cycle.restarts) = (0, 0);
             let every = brief(span(policy.every_s.unwrap_or_default()));
-            Next::Again { at: tick, why: format!("every {every}"), restart: false }
+            Next::Again { at: tick, why: format!("every {every}"), failed, restart: false }
         }
         None if !again => Next::Over(state, (wanted && failed).then(|| format!("given up after {}", restarts(max)))),
         _ => {
@@ -96,7 +98,7 @@ pub fn judge(policy: &Policy, cycle: &mut Cycle, n: u32, outcome: Outcome, now: 
             cycle.pauses += u32::from(failed || not_now);
             let of = if failed { format!(" {} of {max}", cycle.restarts) } else { String::new() };
             let what = if not_now { "asked to be run later" } else { "restart" };
-            Next::Again { at: now + pause, why: format!("{what}{of} after {}", brief(pause)), restart: true }
+            Next::Again { at: now + pause, why: format!("{what}{of} after {}", brief(pause)), failed, restart: true }
         }
     }
 }
@@ -113,6 +115,12 @@ fn breaks(policy: &Policy, cycle: &mut Cycle, failed: bool, now: Duration) -> Op
 
 fn restarts(n: u32) -> String {
     if n == 1 { "1 restart".into() } else { format!("{n} restarts") }
+}
+
+/// The first tick of `--every` after `now`.
+#[must_use]
+pub fn tick_after(policy: &Policy, cycle: &Cycle, now: Duration) -> Duration {
+    policy.every_s.map_or(now, |every| next_tick(cycle.first.unwrap_or(now), span(every), now))
 }
 
 /// The first tick after `now`; those that passed meanwhile are skipped.

@@ -12,7 +12,7 @@
 mod judge;
 mod step;
 
-pub use judge::{Cycle, Next, judge};
+pub use judge::{Cycle, Next, judge, tick_after};
 pub use step::{Action, Event, Outcome, Phase, Why, step};
 
 use std::time::Duration;

@@ -303,6 +303,12 @@ pub struct Settings {
     /// What it may use at most.
     #[serde(default)]
     pub limits: Limits,
+    /// Only while no other job of its name is live.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unique: bool,
+    /// It held claims of `resgate`, which end with its supervisor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
 }
 
 impl Settings {

@@ -20,12 +20,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 const KEPT: u64 = 500;
 
 /// Runs one; says in a line what came of it. Nothing that it does changes the verdict.
-pub(super) fn run(job: &Job<'_>, option: &str, command: &Text) -> String {
-    let said = attempt(job, command).unwrap_or_else(|error| format!("could not be run: {error}"));
+pub(super) fn run(job: &mut Job<'_>, option: &str, command: &Text) -> String {
+    let claims = job.kept.spec.as_ref().map(|spec| spec.claims.clone()).unwrap_or_default();
+    claims.iter().for_each(|claim| drop(sys::close_on_exec(*claim)));
+    let said = attempt(job, command);
+    claims.iter().for_each(|claim| drop(sys::keep_on_exec(*claim)));
+    let said = said.unwrap_or_else(|error| format!("could not be run: {error}"));
     format!("{option}: {said}")
 }
 
-fn attempt(job: &Job<'_>, command: &Text) -> std::io::Result<String> {
+fn attempt(job: &mut Job<'_>, command: &Text) -> std::io::Result<String> {
     let record = &job.kept.record;
     let mut input = memory()?;
     input.write_all(&line(record))?;
@@ -47,12 +51,19 @@ fn attempt(job: &Job<'_>, command: &Text) -> std::io::Result<String> {
     let pid = child.id().cast_signed();
     let until = clock::monotonic() + LIMIT;
     let handle = Identity::of(pid).map(Handle::open).transpose()?.flatten();
-    let mut late = false;
+    let mut stopped = None;
     if let Some(handle) = &handle {
-        // Whoever cancels the job meanwhile need not wait for it.
-        while !sys::readable(&[handle.as_fd()], sys::poll_ms(until.saturating_sub(clock::monotonic())))?[0] {
-            if clock::monotonic() >= until {
-                late = true;
+        loop {
+            let left = if stopped.is_some() { LIMIT } else { until.saturating_sub(clock::monotonic()) };
+            if sys::readable(&[handle.as_fd(), job.signals.as_fd()], sys::poll_ms(left))?[0] {
+                break;
+            }
+            // Whoever cancels the job meanwhile need not wait for it.
+            let sender = job.signals.drain();
+            job.heard = sender.or(job.heard);
+            let late = clock::monotonic() >= until;
+            if sender.is_some() || late {
+                stopped = Some(if late { format!("killed after {}", clock::brief(LIMIT)) } else { "killed for a cancel".into() });
                 sys::pidfd_signal_group(handle.as_fd(), libc::SIGKILL).or_else(|_| handle.signal(libc::SIGKILL).map(drop))?;
             }
         }
@@ -62,7 +73,7 @@ fn attempt(job: &Job<'_>, command: &Text) -> std::io::Result<String> {
     errors.rewind()?;
     errors.take(KEPT).read_to_end(&mut complaint)?;
     let complaint = String::from_utf8_lossy(&complaint);
-    let end = if late { format!("killed after {}", clock::brief(LIMIT)) } else { End::from_wait(end).to_string() };
+    let end = stopped.unwrap_or_else(|| End::from_wait(end).to_string());
     Ok(complaint.lines().next().map_or_else(|| end.clone(), |first| format!("{end}: {first}")))
 }
 

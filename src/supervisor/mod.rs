@@ -29,12 +29,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use self::handover::{Kept, hand_over};
-use self::signals::Signals;
+use self::signals::{Sender, Signals};
 use self::verdict::Run;
 use self::waiting::Waited;
 use crate::clock;
 use crate::launch::{Answer, Report, Spec, Talk};
-use crate::policy::Next;
+use crate::policy::{self, Next};
 use crate::record::State;
 use crate::state_dir::{RecordFile, StateDir};
 use crate::sys;
@@ -79,6 +79,8 @@ struct Job<'a> {
     kept: Kept,
     file: RecordFile<'a>,
     signals: Signals,
+    /// Who sent a SIGTERM while something else was being done: whoever decides next what follows hears of it.
+    heard: Option<Sender>,
 }
 
 impl<'a> Job<'a> {
@@ -86,7 +88,7 @@ impl<'a> Job<'a> {
         let signals = listen();
         let file = RecordFile::with_room(dir, &kept.record);
         let file = if kept.recovered { file.of_another() } else { file };
-        Self { dir, kept, file, signals }
+        Self { dir, kept, file, signals, heard: None }
     }
 }
 
@@ -122,6 +124,8 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Tal
             None if adopted => Ok(()),
             Some(read) => read.map_err(|refused| refused.failure(&job.kept.record.cmd)),
             None => match waiting::wait(&mut job, due) {
+                // Nobody could see or stop what would run.
+                Waited::Due if dir.is_gone() => return,
                 Waited::Due => run::start(&mut job),
                 Waited::Cancelled(request) => return verdict::conclude(job, Run::cancelled(request), None),
                 Waited::Unmet(why) => return verdict::skip(job, why),
@@ -134,10 +138,17 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Tal
         };
         match verdict::judge(&mut job, &run) {
             Next::Over(_, why) => return verdict::conclude(job, run, why),
-            Next::Again { at, why, restart } => {
-                verdict::pause(&mut job, run, at, &why, restart);
+            Next::Again { at, why, failed, restart } => {
+                if watch::empty(&mut job) > 0 {
+                    // Two runs side by side is what nobody asked for.
+                    return verdict::conclude(job, run, Some("no further run: what it left behind can't be stopped".into()));
+                }
+                verdict::pause(&mut job, run, at, &why, failed && !restart);
+                let missed = !restart && at < clock::monotonic();
+                let at =
+                    if missed { policy::tick_after(&job.kept.record.policy, &job.kept.cycle, clock::monotonic()) } else { at };
                 due = Some(at);
-                if at.saturating_sub(clock::monotonic()) > LONG_PAUSE {
+                if job.heard.is_none() && at.saturating_sub(clock::monotonic()) > LONG_PAUSE {
                     job.kept.due = due;
                     let _ = hand_over(dir, &job.kept, None, None);
                 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use nix::unistd::getppid;
 
 use super::handover::{Kept, hand_over_with};
-use super::start::{broken, prepare};
+use super::start::{broken, prepare, unique_lock};
 use super::verdict::{self, Run};
+use super::watch::empty;
 use super::{Job, live};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::launch::{Answer, Spec, Talk};
-use crate::policy::{Cycle, Next};
+use crate::policy::{Cycle, Next, span};
 use crate::process::{Here, Identity};
 use crate::queue;
 use crate::record::{Record, State, Supervisor};
@@ -92,19 +93,25 @@ fn take_over(seen: &Observed, remedy: Remedy, dir: &StateDir) -> Result<(Option<
         None => std::env::vars_os().collect::<Variables>(),
     };
     let spec = Spec::of_record(&record, dir.path());
-    if remedy == Remedy::StartAgain {
-        can_start(&spec, &inherited)
-            .map_err(|why| cannot(&why).hint("start it where it is there, or keep it with --recover-env"))?;
-    }
-    let lock = lock(seen, dir)?;
+    let can = can_start(&spec, &inherited);
     let adopted = remedy == Remedy::Adopt;
+    if let (false, Err(why)) = (adopted, &can) {
+        return Err(cannot(why).hint("start it anew where all it needs is there"));
+    }
+    // Until the record says that this job lives: another `--unique` of its name sees it or is seen.
+    let _unique = if adopted { None } else { unique_lock(&spec, dir)? };
+    let lock = lock(seen, dir)?;
     let reaper = record.supervisor.filter(|_| adopted).map_or(getppid().as_raw(), |before| before.reaper);
     record.supervisor = Some(Supervisor { identity: Identity::own(), reaper, adopted });
     let now = clock::monotonic();
     let began = if adopted { now.saturating_sub(age(&record)) } else { now };
     let mut job = Job::new(dir, Kept::recovered(record, lock, Cycle::new(Some(began), began), spec));
     if adopted {
-        job.kept.record.reason = Some("adopted after its supervisor was killed".into());
+        let limit = can.as_ref().err().map(|why| format!("; it can't be started again: {why}")).unwrap_or_default();
+        job.kept.record.reason = Some(format!("adopted after its supervisor was killed{limit}"));
+        if can.is_err() {
+            job.kept.spec = None;
+        }
         job.file.replace(&job.kept.record).map_err(|error| cannot(&error))?;
         return Ok((Some(job.kept), inherited));
     }
@@ -121,16 +128,31 @@ fn take_over(seen: &Observed, remedy: Remedy, dir: &StateDir) -> Result<(Option<
                 verdict::conclude(job, run, why);
                 return Ok((None, inherited));
             }
-            Next::Again { at, why, restart } => {
-                verdict::pause(&mut job, run, at, &why, restart);
+            Next::Again { at, why, failed, restart } => {
+                if empty(&mut job) > 0 {
+                    return Err(cannot(&"what it left behind can't be stopped"));
+                }
+                verdict::pause(&mut job, run, at, &why, failed && !restart);
                 job.kept.due = Some(at);
             }
         }
     } else {
-        job.kept.due = (job.kept.record.run > 0).then_some(now);
+        job.kept.due = (job.kept.record.run > 0).then(|| now + to_the_tick(&job.kept.record));
+        if let Some(due) = job.kept.due {
+            job.kept.cycle.first = Some(due);
+            job.kept.record.reason = Some(format!("recovered: next run at {}", clock::at(due)));
+        }
     }
     job.file.replace(&job.kept.record).map_err(|error| cannot(&error))?;
     Ok((Some(job.kept), inherited))
+}
+
+/// How long it is from now to the next tick, as the clock on the wall counts it: no other has seen both boots.
+fn to_the_tick(record: &Record) -> Duration {
+    let every = span(record.policy.every_s.unwrap_or_default());
+    let began = record.started.as_deref().and_then(clock::parse);
+    let passed = began.and_then(|began| Duration::try_from(clock::now().timestamp().duration_since(began)).ok());
+    passed.map_or(Duration::ZERO, |passed| every.saturating_sub(passed))
 }
 
 /// Whether a further run has what it needs; else what it lacks.
@@ -138,6 +160,9 @@ fn can_start(spec: &Spec, inherited: &[(OsString, OsString)]) -> Result<(), Stri
     let there = |name: &&String| !inherited.iter().any(|(have, _)| have == name.as_str());
     if let Some(name) = spec.env_secret.iter().find(there) {
         return Err(format!("it needs the variable {} in its environment", shown(name)));
+    }
+    if spec.claimed {
+        return Err("it held claims of resgate, which ended with its supervisor; put resgate inside the job".into());
     }
     match &spec.chdir {
         Some(cwd) => std::env::set_current_dir(cwd).map_err(|error| format!("directory '{}': {error}", shown(cwd))),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Job;
 use super::handover::hand_over;
-use super::start::{broken, runs};
+use super::start::{begin, broken, runs};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation;
@@ -14,12 +14,20 @@ use crate::text::shown;
 /// Starts it. The supervisor executes itself in between: what comes back is a run that couldn't be started, or, where
 /// that exec failed, one that was.
 pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
-    let Some(spec) = job.kept.spec.clone() else {
-        return Err(Failure::new(Exit::Broken, "cannot start it again: how is not known"));
-    };
     let record = &mut job.kept.record;
-    let n = record.run + 1;
     let started = clock::rfc3339(&clock::now());
+    begin(record, started.clone());
+    let n = record.run;
+    let cycle = &mut job.kept.cycle;
+    cycle.began = clock::monotonic();
+    cycle.first.get_or_insert(cycle.began);
+    let Some(spec) = job.kept.spec.clone() else {
+        return Err(Failure::new(Exit::Broken, "cannot start it again: what it needs is not here any more"));
+    };
+    if let Some(cwd) = &record.cwd {
+        // The directory may have been made anew; where its name is gone, the one that was is still the current one.
+        let _ = std::env::set_current_dir(cwd.as_os_str());
+    }
     let log_path: &Path = record.log.as_os_str().as_ref();
     let line = format!("-- bgrun: run {n} of {} at {started} --", record.id);
     let log = match n {
@@ -38,7 +46,7 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
             return Err(failure);
         }
     }
-    runs(record, identity, started, &job.kept.place);
+    runs(record, identity, &job.kept.place);
     if let Err(error) = job.file.replace(&job.kept.record) {
         gated.abandon();
         return Err(broken("cannot write the record", error));
@@ -47,9 +55,6 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
         gated.abandon();
         return Err(Failure::new(Exit::Broken, "it was cancelled before it began"));
     }
-    let cycle = &mut job.kept.cycle;
-    cycle.began = clock::monotonic();
-    cycle.first.get_or_insert(cycle.began);
     let report = gated.open().map_err(|error| broken("cannot open the gate", error))?;
     if !spec.policy.repeats() {
         job.kept.spec = None;

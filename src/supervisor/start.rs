@@ -61,7 +61,8 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
     abandon(early);
     let mut record = accepted(spec, &id, &log_path, &created, &place);
     if let Some(gated) = &gated {
-        runs(&mut record, gated.identity, clock::rfc3339(&clock::now()), &place);
+        begin(&mut record, clock::rfc3339(&clock::now()));
+        runs(&mut record, gated.identity, &place);
     }
     if let Err(error) = file.publish(&record) {
         abandon(gated);
@@ -152,7 +153,7 @@ fn agreed(talk: &Talk, signals: &Signals) -> bool {
 }
 
 /// With `--unique`: the directory's lock, from the look to the publication, so that of two only one finds no live job.
-fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, Failure> {
+pub(super) fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, Failure> {
     if !spec.unique {
         return Ok(None);
     }
@@ -210,13 +211,17 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned,
 const RUNS_KEPT: usize = 50;
 
 /// Notes that the next run has this process.
-pub(super) fn runs(record: &mut Record, process: Identity, started: String, place: &Place) {
+pub(super) fn runs(record: &mut Record, process: Identity, place: &Place) {
     record.state = State::Running;
     place.isolation.word().clone_into(&mut record.isolation);
     record.cgroup = place.cgroup().map(str::to_owned).or_else(|| crate::process::cgroup(process.pid));
     record.unit.clone_from(&place.unit);
     (record.pid, record.pgid, record.sid) = (Some(process.pid), Some(process.pid), Some(process.pid));
     record.start_ticks = Some(process.start_ticks);
+}
+
+/// Notes that the next run is begun, whatever becomes of it.
+pub(super) fn begin(record: &mut Record, started: String) {
     record.started = Some(started.clone());
     record.reason = None;
     record.evidence = None;

@@ -199,15 +199,14 @@ fn note(job: &mut Job<'_>, run: Run, outlook: Option<&str>) -> Option<String> {
         (Some(reason), Some(outlook)) => Some(format!("{reason}; {outlook}")),
         (reason, outlook) => reason.or_else(|| outlook.map(str::to_owned)),
     };
-    let hooks = record.evidence.take().map(|before| before.hooks).unwrap_or_default();
-    record.evidence = Some(Evidence { hooks, ..run.evidence });
+    let before = record.evidence.take().unwrap_or_default();
+    record.evidence = Some(Evidence { hooks: before.hooks, survivors: before.survivors, ..run.evidence });
     run.ended
 }
 
-/// Between two runs: empties the one before, says when the next one is, and tells who wants to hear of a failure.
-pub(super) fn pause(job: &mut Job<'_>, run: Run, at: Duration, why: &str, restart: bool) {
-    empty(job);
-    let (failed, stuck) = (run.outcome != Outcome::Succeeded && !restart, run.outcome == Outcome::Stuck);
+/// Between two runs: says when the next one is, and tells who wants to hear of one that `failed` for good.
+pub(super) fn pause(job: &mut Job<'_>, run: Run, at: Duration, why: &str, failed: bool) {
+    let stuck = run.outcome == Outcome::Stuck;
     note(job, run, Some(&format!("{why}: next run at {}", clock::at(at))));
     let record = &mut job.kept.record;
     record.state = State::Waiting;
@@ -250,6 +249,10 @@ fn close(mut job: Job<'_>, state: State, ended: Option<String>, stuck: bool) {
         return;
     }
     leave_queue(&job);
+    // With the job its promises end.
+    for claim in job.kept.spec.take().map(|spec| spec.claims).unwrap_or_default() {
+        drop(sys::inherited(claim));
+    }
     let failed = !matches!(state, State::Succeeded | State::Cancelled);
     if tell(&mut job, true, failed, stuck) {
         let _ = job.file.replace(&job.kept.record);
@@ -291,7 +294,8 @@ fn tell(job: &mut Job<'_>, over: bool, failed: bool, stuck: bool) -> bool {
     let asked =
         [("--on-stuck", &policy.on_stuck, stuck), ("--on-fail", &policy.on_fail, failed), ("--on-end", &policy.on_end, over)];
     let due = asked.into_iter().filter_map(|(option, command, due)| Some((option, command.clone().filter(|_| due)?)));
-    let said: Vec<String> = due.collect::<Vec<_>>().iter().map(|(option, command)| hooks::run(job, option, command)).collect();
+    let due: Vec<_> = due.collect();
+    let said: Vec<String> = due.iter().map(|(option, command)| hooks::run(job, option, command)).collect();
     let new = !said.is_empty();
     job.kept.record.evidence.get_or_insert_default().hooks.extend(said);
     new

@@ -34,7 +34,7 @@ enum Blocker {
 }
 
 /// Until a further look at a queue whose slots are being given out, and at one that can't be used.
-const SOON: Duration = Duration::from_millis(5);
+const SOON: Duration = Duration::from_millis(10);
 const LATER: Duration = Duration::from_secs(5);
 
 /// Waits until `due`, or, before the first run, until everything is so that the policy asks for.
@@ -66,8 +66,8 @@ pub(super) fn wait(job: &mut Job<'_>, due: Option<Duration>) -> Waited {
 }
 
 /// A request that lies there, or a SIGTERM without one.
-fn cancelled(job: &Job<'_>) -> Option<CancelRequest> {
-    let sender = job.signals.drain();
+fn cancelled(job: &mut Job<'_>) -> Option<CancelRequest> {
+    let sender = job.signals.drain().or(job.heard.take());
     // Whatever was left over from a run before is no longer of interest.
     while sys::reap(-1).is_ok_and(|reaped| reaped.is_some()) {}
     match sender {
@@ -157,24 +157,22 @@ fn queue(job: &mut Job<'_>, here: &Here, watch: &mut Option<Watch>) -> Result<Op
 
 /// Whether another job has ended as it must; its life, where it hasn't ended.
 fn other_job(job: &Job<'_>, id: &str, must_succeed: bool, here: &Here) -> Result<Option<Blocker>, String> {
-    loop {
-        let other = match observe(job.dir, id, here) {
-            Ok(Some(other)) => other,
-            Ok(None) => return Err(format!("job {id}, which it waited for, has no record any more")),
-            Err(why) => return Err(format!("job {id}, which it waited for, can't be looked at: {why}")),
-        };
-        if other.state.is_terminal() {
-            let met = !must_succeed || other.state == State::Succeeded;
-            return if met { Ok(None) } else { Err(format!("job {id}, which it waited for, ended {}", other.state)) };
-        }
-        let Some(whose) = other.lives_with() else {
-            return Err(format!("job {id}, which it waited for, is of another place: its end can't be seen here"));
-        };
-        match Handle::open(whose) {
-            Ok(Some(handle)) => return Ok(Some(Blocker::Job(id.to_owned(), handle))),
-            // It has ended since the look.
-            Ok(None) => {}
-            Err(error) => return Err(format!("job {id}, which it waited for, can't be watched: {error}")),
-        }
+    let other = match observe(job.dir, id, here) {
+        Ok(Some(other)) => other,
+        Ok(None) => return Err(format!("job {id}, which it waited for, has no record any more")),
+        Err(why) => return Err(format!("job {id}, which it waited for, can't be looked at: {why}")),
+    };
+    if other.state.is_terminal() {
+        let met = !must_succeed || other.state == State::Succeeded;
+        return if met { Ok(None) } else { Err(format!("job {id}, which it waited for, ended {}", other.state)) };
+    }
+    let Some(whose) = other.lives_with() else {
+        return Err(format!("job {id}, which it waited for, is of another place: its end can't be seen here"));
+    };
+    match Handle::open(whose) {
+        Ok(Some(handle)) => Ok(Some(Blocker::Job(id.to_owned(), handle))),
+        // It has ended since the look, or somebody else closes the job: its record tells in a moment.
+        Ok(None) => Ok(Some(Blocker::Until(clock::monotonic() + SOON))),
+        Err(error) => Err(format!("job {id}, which it waited for, can't be watched: {error}")),
     }
 }

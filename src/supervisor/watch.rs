@@ -130,6 +130,10 @@ fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
     let mut reaping = Reaping { oom_kills_before: machine_oom_kills(), ..Reaping::default() };
     let mut stopping: Option<Stopping> = None;
     let mut limits = Limits::of(job);
+    if adopted {
+        // Its first supervisor has said it.
+        limits.warn.take_if(|at| *at <= clock::monotonic());
+    }
     let mut dog = job.kept.record.policy.watchdog.map(|policy| Watchdog::new(policy, clock::monotonic()));
     let mut memory = Memory::Spare;
     let family = Family {
@@ -162,6 +166,8 @@ fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
         let sender = job.signals.drain();
         reaping.go_on(command.pid);
         if reaping.over && stopping.is_none() {
+            // Too late for this run, and in time for the next.
+            job.heard = sender.or(job.heard);
             continue;
         }
         let phase = if stopping.is_some() { Phase::Stopping } else { Phase::Running };
@@ -240,8 +246,15 @@ pub(super) fn empty(job: &mut Job<'_>) -> usize {
         group: job.kept.place.dir().map(Into::into),
     };
     if !family.members().is_empty() {
-        let until = Instant::now() + span(job.kept.record.policy.grace_s);
-        if let Ok(done) = stop(&|| family.members(), libc::SIGTERM, None, &mut || until) {
+        let (began, mut heard) = (Instant::now(), None);
+        let mut deadline = || {
+            heard = job.signals.drain().or(heard);
+            let grace = heard.map_or(job.kept.record.policy.grace_s, |sender| asked(job, sender).grace_s);
+            began + span(grace)
+        };
+        let done = stop(&|| family.members(), libc::SIGTERM, Some(job.signals.as_fd()), &mut deadline);
+        job.heard = heard.or(job.heard);
+        if let Ok(done) = done {
             note_survivors(job, &done, None);
         }
     }

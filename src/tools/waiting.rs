@@ -19,6 +19,8 @@ use crate::state_dir::{Observed, StateDir, observe};
 use crate::sys;
 use crate::text::shown;
 
+const MOMENT_MS: i32 = 20;
+
 /// Why the waiting ended.
 pub(crate) enum Waited {
     /// The job reached its end.
@@ -88,11 +90,24 @@ impl Wait<'_> {
                 }
                 return Ok(Waited::Ended(Box::new(job)));
             }
-            let Some(end) = end_of(&job)? else { continue };
-            if let Some(waited) = self.until_event(&end, until, out)? {
+            let waited = match end_of(&job)? {
+                Some(end) => self.until_event(&end, until, out)?,
+                // It has ended since the look, or somebody else closes the job: its record tells in a moment.
+                None => self.a_moment(until)?,
+            };
+            if let Some(waited) = waited {
                 return Ok(waited);
             }
         }
+    }
+
+    /// Lets a moment pass, in which the waiting may end.
+    fn a_moment(&self, until: Option<Instant>) -> anyhow::Result<Option<Waited>> {
+        let fds: Vec<BorrowedFd<'_>> = self.interrupt.into_iter().collect();
+        if sys::readable(&fds, MOMENT_MS)?.contains(&true) {
+            return Ok(Some(Waited::Interrupted));
+        }
+        Ok(until.is_some_and(|until| Instant::now() >= until).then_some(Waited::TimedOut))
     }
 
     /// `None` when the process behind `end` is gone.

@@ -196,6 +196,7 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         unsafe_lock: args.unsafe_lock,
         policy: Policy::default(),
         key: random_key()?,
+        claimed: !claims().is_empty(),
         claims: claims(),
         parent: env::var("BG_JOB_ID").ok().filter(|id| crate::record::parse_id(id).is_some()),
     })

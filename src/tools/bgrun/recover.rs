@@ -1,6 +1,7 @@
 //! `bgrun --recover`: after a reboot, or a killed supervisor, says what it found and what it did.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use anyhow::Context;
 use serde_json::json;
@@ -14,6 +15,9 @@ use crate::record::{Record, State, line};
 use crate::state_dir::{Lock, StateDir, age, observe};
 use crate::supervisor::{Remedy, recover};
 use crate::tools::jobs::list;
+
+/// Longer than any command of --on-end may take.
+const PATIENCE_MS: i32 = 65_000;
 
 /// What was done for a job, for people and for programs.
 struct Done {
@@ -60,6 +64,7 @@ fn one(args: &Args, dir: &StateDir, id: &str, here: &Here) -> anyhow::Result<Opt
         if !args.dry_run
             && let Some(lock) = Lock::take(dir, id).with_context(cannot)?
         {
+            dir.forget_environment(id);
             lock.remove(dir).with_context(cannot)?;
         }
         return Ok(None);
@@ -71,6 +76,8 @@ fn one(args: &Args, dir: &StateDir, id: &str, here: &Here) -> anyhow::Result<Opt
         return Ok(done(intent(remedy), seen.note.as_deref()));
     }
     let mut talk = start_supervisor(dir, &[], |talk| recover(&seen, remedy, dir, talk)).with_context(cannot)?;
+    // A full disk, or a command that is to hear of the end and takes its time, keeps no other job waiting.
+    anyhow::ensure!(crate::sys::readable(&[talk.as_fd()], PATIENCE_MS)?[0], "{}: it takes long, and goes on", cannot());
     match talk.hear().with_context(cannot)? {
         Some(Answer::Started(record)) => Ok(done(deed(&record), record.reason.as_deref().or(seen.note.as_deref()))),
         Some(Answer::Failed { code, message, hint }) => {
