@@ -52,7 +52,7 @@ fn usage_is_what_was_used() {
 #[test]
 fn what_is_left_running_is_counted_and_left_alone() {
     let jobs = Jobs::new();
-    let script = "setsid sleep 1000 & sh -c 'sleep 1000 & sleep 1000 &' & env -i sleep 1000 & exit 0";
+    let script = "setsid sleep 1000 & sh -c 'sleep 1000 & sleep 1000 &' & m=$!; env -i sleep 1000 & wait $m; exit 0";
     let id = jobs.start(["-n", "a", "--", "sh", "-c", script]);
     let record = jobs.ended(&id);
     assert_eq!(record["state"], "succeeded");

@@ -22,9 +22,13 @@ const KEPT: u64 = 500;
 /// Runs one; says in a line what came of it. Nothing that it does changes the verdict.
 pub(super) fn run(job: &mut Job<'_>, option: &str, command: &Text) -> String {
     let claims = job.kept.spec.as_ref().map(|spec| spec.claims.clone()).unwrap_or_default();
-    claims.iter().for_each(|claim| drop(sys::close_on_exec(*claim)));
+    for claim in &claims {
+        drop(sys::close_on_exec(*claim));
+    }
     let said = attempt(job, command);
-    claims.iter().for_each(|claim| drop(sys::keep_on_exec(*claim)));
+    for claim in &claims {
+        drop(sys::keep_on_exec(*claim));
+    }
     let said = said.unwrap_or_else(|error| format!("could not be run: {error}"));
     format!("{option}: {said}")
 }

@@ -103,22 +103,25 @@ fn listen() -> Signals {
 }
 
 /// The rest of a job's life: `report` is that of a run whose gate was just opened, `talk` leads to a launcher that waits.
-fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, talk: Option<Talk>) {
+fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, mut talk: Option<Talk>) {
     let mut begun = report.map(|report| report.read(kept.record.pid.unwrap_or(0)));
-    if let Some(mut talk) = talk {
-        if let Some(Err(refused)) = begun {
-            start::withdraw(dir, &kept.record, kept.lock);
-            kept.place.remove();
-            let _ = talk.say(&Answer::from(&refused.failure(&kept.record.cmd)));
-            std::mem::forget(talk);
-            return;
-        }
-        let _ = talk.say(&Answer::Started(Box::new(kept.record.clone())));
+    if let Some(Err(refused)) = &begun
+        && let Some(mut talk) = talk.take()
+    {
+        start::withdraw(dir, &kept.record, kept.lock);
+        kept.place.remove();
+        let _ = talk.say(&Answer::from(&refused.failure(&kept.record.cmd)));
+        std::mem::forget(talk);
+        return;
     }
     // A command that runs and that nobody here has started is another supervisor's.
     let mut adopted = begun.is_none() && kept.record.state == State::Running;
     let mut due = kept.due.take();
     let mut job = Job::new(dir, kept);
+    // Only now: the room for the verdict is set aside.
+    if let Some(mut talk) = talk.take() {
+        let _ = talk.say(&Answer::Started(Box::new(job.kept.record.clone())));
+    }
     loop {
         let started = match begun.take() {
             None if adopted => Ok(()),
