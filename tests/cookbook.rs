@@ -275,23 +275,24 @@ fn gate_train_rotate() {
         stock.sort_by_key(|path| fs::metadata(path.join("model.safetensors")).unwrap().modified().unwrap());
         stock
     };
-    // What is two minutes old may be rotated.
-    let hours_pass = || {
+    // Each round has a day of its own; what is two minutes old may be rotated.
+    let a_day_passes = |round: u32| {
+        fs::rename(stock().last().unwrap(), desk.home.proj(&format!("ckpts/ckpt_202511{round:02}_120300"))).unwrap();
         for entry in walkdir::WalkDir::new(desk.home.proj("ckpts")) {
             let file = File::open(entry.unwrap().path()).unwrap();
             let then = file.metadata().unwrap().modified().unwrap();
-            file.set_modified(then - Duration::from_secs(6 * 3600)).unwrap();
+            file.set_modified(then - Duration::from_secs(24 * 3600)).unwrap();
         }
     };
-    for _ in 2..=7 {
-        hours_pass();
+    for round in 1..=6 {
+        a_day_passes(round);
         let ran = desk.paste("./round.sh").run();
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
     assert_eq!((desk.home.read("steps").as_str(), stock().len()), ("1\n2\n3\n4\n5\n6\n7\n", 5));
     // The newest is cut short: the one before it is gone on from, and none is pushed out by it.
     File::options().write(true).open(stock()[4].join("model.safetensors")).unwrap().set_len(20).unwrap();
-    hours_pass();
+    a_day_passes(7);
     let ran = desk.paste("./round.sh").run();
     assert!(ran.code == Some(0) && desk.home.read("steps").ends_with("\n7\n7\n"), "{ran:?}");
     for unit in stock() {
@@ -543,7 +544,7 @@ fn from_make_j() {
     }
 }
 
-/// The real cron, half a minute before the time.
+/// The real cron, a little before the time.
 #[test]
 fn from_cron_with_a_clean_environment() {
     let Recipe { blocks: [install], shown: [refused] } = recipe("From cron with a clean environment");
@@ -567,7 +568,7 @@ fn from_cron_with_a_clean_environment() {
     let command = line.strip_prefix("30 3 * * * ").unwrap();
     fs::write(jobs.path("cron.d"), tab.replace(line, &format!("30 3 * * * root {command}"))).unwrap();
     let cron = jobs.space.run(root().join("tests/lab/cron-private")).arg(jobs.path("cron.d"));
-    let mut cron = cron.env("SPEED", "30").env("CLOCK", "@2025-11-29 03:29:45").env("NOISE", "1").command();
+    let mut cron = cron.env("SPEED", "30").env("CLOCK", "@2025-11-29 03:29:05").env("NOISE", "1").command();
     let mut cron = cron.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
     until("the training", || {
         home.read("env").contains("\nBG_JOB_NAME=nightly\n") || home.read("env").starts_with("BG_JOB_NAME=")
