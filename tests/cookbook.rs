@@ -40,7 +40,8 @@ fn recipes() -> Vec<(String, Vec<String>, Vec<String>)> {
                 recipes.last_mut().unwrap().1.push(literal.take().unwrap());
             } else {
                 assert!(!line.starts_with('.'), "{line}");
-                block.extend([plain(line).as_str(), "\n"]);
+                // Pasted from a terminal each line brings the page's indent: no here-document would end.
+                block.extend(["           ", plain(line).as_str(), "\n"]);
             }
         } else if let Some(title) = line.strip_prefix(".Ss ") {
             recipes.push((title.to_owned(), Vec::new(), Vec::new()));
