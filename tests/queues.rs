@@ -434,6 +434,19 @@ fn a_queue_that_is_removed_is_made_again() {
     first.end();
 }
 
+/// The end of the one that runs would start the next, only to be cancelled itself.
+#[test]
+fn a_cancel_of_all_starts_nobody_who_waits() {
+    let jobs = Jobs::new();
+    let held = jobs.start_held_with(&["--queue", "q"], "held", 0);
+    let waiting: Vec<String> = (0..3).map(|n| enter(&jobs, "q", &format!("w{n}"), &[], "exec sleep 600")).collect();
+    jobs.tool("bgcancel").args(["-q", "--all"]).silent(0);
+    for id in waiting.iter().chain([&held.id]) {
+        let record = jobs.ended(id);
+        assert_eq!((&record["state"], &record["run"]), (&json!("cancelled"), &json!(u8::from(*id == held.id))), "{id}");
+    }
+}
+
 #[test]
 fn options_of_a_queue_that_make_no_sense_are_refused() {
     let jobs = Jobs::new();

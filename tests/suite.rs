@@ -12,6 +12,7 @@ mod callers;
 mod cancel;
 mod ckpt;
 mod completions;
+mod cookbook;
 mod dagster;
 mod drift;
 mod faults;

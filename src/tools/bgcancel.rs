@@ -13,7 +13,7 @@ use crate::clock;
 use crate::entry::{Out, Tool, complain};
 use crate::exit::{Exit, Failure};
 use crate::process::Here;
-use crate::record::{CancelRequest, line};
+use crate::record::{CancelRequest, State, line};
 use crate::signal;
 use crate::state_dir::{Observed, StateDir};
 use crate::text::shown;
@@ -56,7 +56,9 @@ pub struct Args {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     let here = Here::look();
     let Some(dir) = args.dir.open()? else { return Err(nothing_live(args.jobs.first().map(String::as_str)).into()) };
-    let jobs = chosen(&args, &dir, &here)?;
+    let mut jobs = chosen(&args, &dir, &here)?;
+    // One that waits for another's end or slot would be started by its cancel.
+    jobs.sort_by_key(|job| job.state == State::Running);
     let mut worst = Exit::Done;
     for job in &jobs {
         if args.dry_run {
