@@ -165,6 +165,17 @@ bomb code 0
 bomb gone
 twice state=oom-killed cgroup=/bgrun-KEY/run2 oom_kills=1
 later left
+delayed 3 s
+limited state=timed-out reason=timed out after 5.0s
+limited 5 s
+waited 3 s, code 124
+every state=succeeded 4 runs
+every 2 s
+every 4 s
+every 6 s
+same 3 ids, 3 records, 3 succeeded
+same newest
+table 0 4
 machine state=oom-killed isolation=session oom_kills= oom_kills_machine=1
 Out of memory: Killed process  (tail)
 bgrun: cannot isolate the job: the caller's is the outermost control group of its namespace, and none can stand beside it
