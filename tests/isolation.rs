@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Jobs, Run, built, needs_root, path_of, root, scratch, until};
+use crate::support::{Jobs, Run, built, machine, needs_root, path_of, root, scratch, until};
 
 /// Every group of the job with this key that there is on this machine.
 fn groups_of(record: &Value) -> Vec<PathBuf> {
@@ -119,9 +119,7 @@ fn tools(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn groups_of_version_2_that_enforce() {
     let lab = root().join("tests/lab/qemu.sh");
-    let machine = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine");
-    let built_machine = Run::new(&lab).arg("build").arg(&machine).run();
-    assert_eq!(built_machine.code, Some(0), "{built_machine:?}");
+    let machine = machine();
     let dir = scratch();
     let mut programs = tools(dir.path());
     programs.extend([built("lab/delegate.c", "delegate-static", &["-static"]), "/usr/bin/unshare".into()]);
@@ -134,10 +132,15 @@ fn groups_of_version_2_that_enforce() {
     let said: Vec<String> =
         said.lines().map(|line| if line.contains("Killed process") { digits(line) } else { line.into() }).collect();
     let said = said.join("\n").replace('#', "");
-    for (said, wanted) in said.lines().zip(V2.trim().lines()) {
-        assert_eq!(said, wanted);
+    is_said(&said, V2);
+}
+
+/// The first line that differs is the one to read.
+fn is_said(said: &str, wanted: &str) {
+    for (line, wanted) in said.lines().zip(wanted.trim().lines()) {
+        assert_eq!(line, wanted, "{said}");
     }
-    assert_eq!(said.lines().count(), V2.trim().lines().count(), "{said}");
+    assert_eq!(said.lines().count(), wanted.trim().lines().count(), "{said}");
 }
 
 const V2: &str = "
@@ -162,6 +165,17 @@ bomb code 0
 bomb gone
 twice state=oom-killed cgroup=/bgrun-KEY/run2 oom_kills=1
 later left
+delayed 3 s
+limited state=timed-out reason=timed out after 5.0s
+limited 5 s
+waited 3 s, code 124
+every state=succeeded 4 runs
+every 2 s
+every 4 s
+every 6 s
+same 3 ids, 3 records, 3 succeeded
+same newest
+table 0 4
 machine state=oom-killed isolation=session oom_kills= oom_kills_machine=1
 Out of memory: Killed process  (tail)
 bgrun: cannot isolate the job: the caller's is the outermost control group of its namespace, and none can stand beside it
@@ -211,4 +225,49 @@ off lost
 forced running
 on running
 cancelled cancelled cancelled
+";
+
+/// systemd with a memory controller: a job and its caller's scope are out of each other's reach, and what a collected scope
+/// had counted isn't lost.
+#[test]
+fn scopes_of_systemd_that_enforce() {
+    if !needs_root("makes the root file system of a machine") {
+        return;
+    }
+    let machine = machine();
+    let rootfs = Run::new(root().join("tests/lab/rootfs")).ok();
+    let dir = scratch();
+    let script = root().join("tests/lab/scopes-that-enforce");
+    let mut run = Run::new(root().join("tests/lab/qemu.sh")).arg("run").args([machine, script]).args(["-s", rootfs.trim_end()]);
+    for program in tools(dir.path()) {
+        run = run.arg("-p").arg(program);
+    }
+    is_said(&run.env("TIMEOUT", "400").ok(), ENFORCED);
+}
+
+const ENFORCED: &str = "
+hog state=oom-killed isolation=systemd oom_kills=1 memory_max_bytes=67108864 reason=killed by the kernel for memory at its limit of 64 MiB
+hog peak
+hog /bgrun.slice run1.scope
+hog collected
+pane lives
+left uses more than the scope may
+tight oom-kill
+left lives, stayed is gone
+pane lives
+left state=cancelled
+short isolation=session
+bgrun: cannot limit the job (--memory-max): the manager of u1 ends with the last session, for linger is off; the control group '/user.slice/user-1000.slice' is systemd's, and not delegated; there is no such tree of control groups here
+bgrun: a limit is enforced or refused; --oom-score-adj and --memsafe work everywhere
+125
+forced state=oom-killed isolation=systemd oom_kills=1 memory_max_bytes=67108864 reason=killed by the kernel for memory at its limit of 64 MiB
+forced peak
+forced /user.slice/user-1000.slice/user@1000.service/bgrun.slice run1.scope
+forced collected
+victim state=oom-killed isolation=systemd oom_kills=1 memory_max_bytes=67108864 reason=killed by the kernel for memory at its limit of 64 MiB
+victim peak
+victim /user.slice/user-1000.slice/user@1000.service/bgrun.slice run1.scope
+victim collected
+lasting state=failed isolation=systemd oom_kills=1
+long isolation=systemd
 ";

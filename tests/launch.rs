@@ -246,6 +246,21 @@ fn a_removed_id_is_never_given_out_again() {
     assert!(!other.contains("2099"), "a mark is one name's");
 }
 
+/// Once a year an hour comes twice.
+#[test]
+fn after_the_clock_was_set_back_the_last_launched_is_the_newest() {
+    let jobs = Jobs::new();
+    let id = jobs.start(["-n", "a", "--", "true"]);
+    let mut ahead = jobs.ended(&id);
+    ahead["id"] = "a_20991231_235959_3".into();
+    fs::write(jobs.file("a_20991231_235959_3"), ahead.to_string()).unwrap();
+    // Nobody was ever given this one.
+    fs::write(jobs.file("a_20991231_235959_4294967295"), "{}").unwrap();
+    let next = [jobs.start(["-n", "a", "--", "true"]), jobs.start(["-n", "a", "--", "true"])];
+    assert_eq!(next, ["a_20991231_235959_4", "a_20991231_235959_5"]);
+    assert!(!jobs.start(["-n", "b", "--", "true"]).contains("2099"), "it is one name's");
+}
+
 #[test]
 fn the_first_record_replaces_nothing() {
     let jobs = Jobs::new();

@@ -184,9 +184,11 @@ fn enforced(limit: &Limit, pid: i32, scope: &str) -> Result<(), String> {
     Err(checked.into_iter().find_map(Result::err).unwrap_or_else(nowhere))
 }
 
-/// What was counted for the run of this place.
+/// What was counted for the run of this place. The slice's peak has the supervisor in it, and what the run may have can't have
+/// been exceeded.
 pub(super) fn counters(place: &Place) -> Counters {
     let scope = place.groups.first().map(Group::counters).unwrap_or_default();
-    let slice = place.homes.first().map(|slice| slice.counters().since(place.before)).unwrap_or_default();
+    let mut slice = place.homes.first().map(|slice| slice.counters().since(place.before)).unwrap_or_default();
+    slice.peak_bytes = slice.peak_bytes.map(|peak| place.memory_max.map_or(peak, |max| peak.min(max)));
     scope.or(slice)
 }

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
-use super::{Lock, StateDir, beside_name, read_file, record_name, replace_file};
+use super::listing::age;
+use super::{Listing, Lock, StateDir, beside_name, read_file, record_name, replace_file};
 use crate::record::parse_id;
 
 /// How many ids of one second are tried before something must be wrong.
@@ -23,7 +24,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims `NAME_STAMP`, or the first of `_2`, `_3`… that is free. `trying` hears of each before anything is made;
+    /// Claims `NAME_STAMP`, or the first of `_2`, `_3`… that is free; where the clock was ahead before, of the last id's stamp, so
+    /// that the newest job of a name is the one launched last. `trying` hears of each before anything is made;
     /// `also_free` has a say, for files elsewhere that bear the id (the log), and may claim them.
     ///
     /// # Errors
@@ -35,7 +37,10 @@ impl Claim {
         mut trying: impl FnMut(&str),
         mut also_free: impl FnMut(&str) -> io::Result<bool>,
     ) -> io::Result<Self> {
-        let (stamp, first) = above(stamp, dir.high_water(name)?.as_deref());
+        // In this order: what is pruned in between has left its mark.
+        let newest = newest(&dir.list()?, name);
+        let pruned = dir.high_water(name)?;
+        let (stamp, first) = above(stamp, newest.iter().chain(&pruned).map(String::as_str));
         for suffix in first..first.saturating_add(MOST_IN_A_SECOND) {
             let id = if suffix == 1 { format!("{name}_{stamp}") } else { format!("{name}_{stamp}_{suffix}") };
             trying(&id);
@@ -55,12 +60,18 @@ impl Claim {
     }
 }
 
-/// The first stamp and suffix above the high-water mark: after an hour set back, ids go on where they were.
-fn above(stamp: &str, mark: Option<&str>) -> (String, u32) {
-    match mark.and_then(parse_id) {
-        Some((_, high, suffix)) if high >= stamp => (high.to_owned(), suffix + 1),
-        _ => (stamp.to_owned(), 1),
-    }
+/// The first stamp and suffix above what was given out: after an hour set back, ids go on where they were.
+fn above<'a>(stamp: &str, given: impl Iterator<Item = &'a str>) -> (String, u32) {
+    let given = given.filter_map(parse_id).map(|(_, high, suffix)| (high, suffix)).filter(|(high, _)| *high >= stamp).max();
+    given.map_or_else(|| (stamp.to_owned(), 1), |(high, suffix)| (high.to_owned(), suffix.saturating_add(1)))
+}
+
+/// The newest id of this name that stands in the directory. A suffix that nobody was given leaves none above it.
+fn newest(listing: &Listing, name: &str) -> Option<String> {
+    let ids = listing.records.iter().chain(&listing.locks);
+    let own = ids
+        .filter(|id| id.starts_with(name) && parse_id(id).is_some_and(|(n, _, suffix)| n == name && suffix <= MOST_IN_A_SECOND));
+    own.max_by_key(|id| age(id)).cloned()
 }
 
 const PRUNED: &str = ".pruned";
@@ -107,10 +118,12 @@ mod tests {
 
     #[test]
     fn ids_stay_above_what_was_removed() {
-        assert_eq!(above("20251129_120300", None), ("20251129_120300".into(), 1));
-        assert_eq!(above("20251129_120300", Some("a_20251129_120300_4")), ("20251129_120300".into(), 5));
-        assert_eq!(above("20251129_120300", Some("a_20251129_130000")), ("20251129_130000".into(), 2));
-        assert_eq!(above("20251129_120300", Some("a_20251128_130000")), ("20251129_120300".into(), 1));
-        assert_eq!(above("20251129_120300", Some("damaged")), ("20251129_120300".into(), 1));
+        let above = |given: &[&str]| above("20251129_120300", given.iter().copied());
+        assert_eq!(above(&[]), ("20251129_120300".into(), 1));
+        assert_eq!(above(&["a_20251129_120300_4"]), ("20251129_120300".into(), 5));
+        assert_eq!(above(&["a_20251129_130000"]), ("20251129_130000".into(), 2));
+        assert_eq!(above(&["a_20251129_130000_10", "a_20251129_130000_9"]), ("20251129_130000".into(), 11));
+        assert_eq!(above(&["a_20251128_130000"]), ("20251129_120300".into(), 1));
+        assert_eq!(above(&["damaged"]), ("20251129_120300".into(), 1));
     }
 }

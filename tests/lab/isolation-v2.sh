@@ -74,6 +74,34 @@ bgrun -q -n later --after first --memory-max 40M -- tail /dev/zero
 grep -q '/bgrun-[0-9a-f]*/supervisor$' /proc/$(supervisor later)/cgroup && echo "later left"
 bgcancel -q later first; until_true gone
 
+# The clock jumps an hour ahead when all have begun, and two back a little later; time passes as it does (/proc/uptime). What
+# followed the clock would come at the first jump, or hours late: the machine may be slow.
+uptime_ms() { sed 's/\([0-9]*\)\.\([0-9]*\).*/\1\20/' /proc/uptime; }
+jump() { date -s @$(($(date +%s) + $1)) > /dev/null; }
+lines() { [ $(cat $1 2> /dev/null | wc -l) -ge $2 ]; }
+within() { [ $2 -ge $3 ] && [ $2 -le $4 ] && echo "$1" || echo "$1 after $2 ms"; }
+same() { bgrun -n same -- true | tee -a /tmp/same > /tmp/last; ended same; }
+begun=$(uptime_ms)
+bgrun -q -n limited --timeout 5s -- sleep 1000
+bgrun -q -n delayed --delay 3s -- sh -c 'cut -d" " -f1 /proc/uptime | sed "s/\.//;s/$/0/" > /tmp/delayed'
+bgrun -q -n every --every 2s --max-runs 4 -- sh -c 'cut -d" " -f1 /proc/uptime | sed "s/\.//;s/$/0/" >> /tmp/every'
+(bgstatus --wait --timeout 3s every > /dev/null 2>&1; echo $? $(uptime_ms) > /tmp/waited) & waiter=$! waiting=$(uptime_ms)
+same; until_true lines /tmp/every 1
+jump 3600; same
+until_true lines /tmp/every 2
+jump -7200; same
+ended delayed; wait $waiter; ended limited; within=$(uptime_ms); ended every
+within "delayed 3 s" $(($(cat /tmp/delayed) - begun)) 3000 15000
+said limited state reason
+within "limited 5 s" $((within - begun)) 5000 20000
+set -- $(cat /tmp/waited); within "waited 3 s, code $1" $(($2 - waiting)) 3000 15000
+set -- $(cat /tmp/every); echo "every state=$(field every state) $# runs"
+within "every 2 s" $(($2 - $1)) 1000 9000; within "every 4 s" $(($3 - $1)) 3000 11000; within "every 6 s" $(($4 - $1)) 5000 13000
+echo "same $(sort -u /tmp/same | wc -l) ids, $(ls $BGTOOLS_DIR/same_*.json | wc -l) records, $(bgstatus -a -o state same | grep -c succeeded) succeeded"
+[ "$(bgstatus --json same | grep -c "\"id\":\"$(cat /tmp/last)\"")" = 1 ] && echo "same newest"
+jump 3600; bgstatus -o id,state same every limited delayed > /tmp/table; echo "table $? $(grep -c "succeeded\|timed-out" /tmp/table)"
+until_true gone
+
 # The kernel log alone: the whole machine is out of memory, and the job has no group.
 enter .
 bgrun -q -n machine --isolate none -- tail /dev/zero; ended machine
