@@ -82,6 +82,7 @@ files := \
 	$(foreach f,$(wildcard completions/_*),$f:$(ZSHDIR)/$(notdir $f)) \
 	$(foreach f,$(wildcard completions/*.fish),$f:share/fish/vendor_completions.d/$(notdir $f)) \
 	$(foreach f,$(contrib),$f:share/bgtools/$(f:contrib/%=%)) \
+	$(foreach f,$(wildcard examples/auto-pipeline/*.* examples/auto-pipeline/crontab),$f:share/bgtools/$f) \
 	scripts/swap-extend:share/bgtools/swap-extend \
 	README.md:share/doc/bgtools/README.md \
 	CHANGELOG.md:share/doc/bgtools/changelog
@@ -90,8 +91,9 @@ files := \
 install: $(BGTOOLS_NEED)
 	@root='$(root)'; bin='$(BGTOOLS_BIN)'; set -e; \
 	put() { mkdir -p "$${2%/*}"; if [ -x "$$1" ]; then install -m 755 "$$1" "$$2"; else install -m 644 "$$1" "$$2"; fi; }; \
+	named() { case $$1 in */share/bgtools/*) sed -i 's|/usr/local/share/bgtools|$(PREFIX)/share/bgtools|g' "$$1" ;; esac; }; \
 	for tool in $(tools); do put "$$bin/$$tool" "$$root/bin/$$tool"; done; \
-	for file in $(files); do put "$${file%%:*}" "$$root/$${file#*:}"; done; \
+	for file in $(files); do put "$${file%%:*}" "$$root/$${file#*:}"; named "$$root/$${file#*:}"; done; \
 	echo "installed in $$root: $(tools), their manual pages and completions, and share/bgtools"
 
 uninstall:

@@ -1,21 +1,31 @@
-//! Users by name, from `/etc/passwd`: the C library's look-up would load plug-ins into a static program.
+//! Users by name, and their homes, from `/etc/passwd`: the C library's look-up would load plug-ins into a static program.
 
 use std::fs;
+use std::path::PathBuf;
 
 /// The user's name, or the number where the file has none.
 #[must_use]
 pub fn name(uid: u32) -> String {
-    let passwd = fs::read("/etc/passwd").unwrap_or_default();
-    named(&String::from_utf8_lossy(&passwd), uid).unwrap_or_else(|| uid.to_string())
+    field(&passwd(), uid, 0).unwrap_or_else(|| uid.to_string())
 }
 
-fn named(passwd: &str, uid: u32) -> Option<String> {
+/// The user's home directory, where the file names one.
+#[must_use]
+pub fn home(uid: u32) -> Option<PathBuf> {
+    field(&passwd(), uid, 5).map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
+fn passwd() -> String {
+    String::from_utf8_lossy(&fs::read("/etc/passwd").unwrap_or_default()).into_owned()
+}
+
+fn field(passwd: &str, uid: u32, index: usize) -> Option<String> {
     let number = uid.to_string();
     passwd
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())
         .find(|fields| fields.get(2) == Some(&number.as_str()))
-        .map(|fields| fields[0].to_owned())
+        .and_then(|fields| fields.get(index).map(|&field| field.to_owned()))
 }
 
 #[cfg(test)]
@@ -24,7 +34,8 @@ mod tests {
 
     #[test]
     fn a_number_without_a_name_stays_a_number() {
-        assert_eq!(named("root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/:\n", 1000).as_deref(), Some("u"));
-        assert_eq!(named("+\nbroken", 0), None);
+        let passwd = "root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:\n";
+        assert_eq!((field(passwd, 1000, 0).as_deref(), field(passwd, 1000, 5).as_deref()), (Some("u"), Some("/home/u")));
+        assert_eq!(field("+\nbroken", 0, 0), None);
     }
 }

@@ -41,8 +41,9 @@ pub fn expected() -> Vec<PathBuf> {
         _ => format!("share/zsh/site-functions/{name}"),
     });
     let contrib = names("contrib").into_iter().map(|name| format!("share/bgtools/{name}"));
+    let example = names("examples/auto-pipeline").into_iter().map(|name| format!("share/bgtools/examples/auto-pipeline/{name}"));
     let others = ["bgtools/swap-extend", "doc/bgtools/README.md", "doc/bgtools/changelog"].map(|path| format!("share/{path}"));
-    let all = tools.chain(pages).chain(completions).chain(contrib).chain(others);
+    let all = tools.chain(pages).chain(completions).chain(contrib).chain(example).chain(others);
     let mut all: Vec<PathBuf> = all.map(|path| Path::new("usr").join(path)).collect();
     all.sort();
     all
@@ -61,6 +62,9 @@ fn install_and_uninstall_are_each_others_inverse() {
         let runs = file.starts_with("usr/bin") || file.ends_with("swap-extend") || script;
         assert_eq!(mode, if runs { 0o755 } else { 0o644 }, "{}", file.display());
     }
+    // They name each other where they are now.
+    let service = fs::read_to_string(dest.join("usr/share/bgtools/examples/auto-pipeline/auto-pipeline.service")).unwrap();
+    assert!(service.contains(" /usr/share/bgtools/examples/auto-pipeline/run.py "), "{service}");
     let version = Run::new(dest.join("usr/bin/bgrun")).arg("--version").ok();
     assert_eq!(version, tool("bgrun").arg("--version").ok());
 

@@ -45,4 +45,5 @@ mod strangers;
 mod support;
 mod swap_extend;
 mod test_deps;
+mod units;
 mod verdict;

@@ -19,7 +19,9 @@ import signal
 import subprocess
 import sys
 
-import model
+# Installed, the folder is the package's: nothing is written beside the scripts.
+sys.dont_write_bytecode = True
+import model  # noqa: E402
 
 CKPT_ROTATE = os.environ.get("CKPT_ROTATE", "ckpt-rotate")
 PROGRESS_MARK = os.environ.get("PROGRESS_MARK", "progress-mark")
@@ -62,7 +64,7 @@ def main():
             break
         model.step(state)
         if done % 50 == 0 and "BG_JOB_ID" in os.environ:
-            subprocess.run([PROGRESS_MARK, "-q", "set", f"{done}/{options.steps}"], check=False)
+            subprocess.run([PROGRESS_MARK, "set", "--done", str(done), "--total", str(options.steps)], check=False)
 
     loss = model.loss(state)
     stamp = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")

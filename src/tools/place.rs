@@ -25,7 +25,9 @@ impl DirArgs {
             return absolute(&named);
         }
         let state = variable("XDG_STATE_HOME").filter(|path| path.is_absolute());
-        let state = state.or_else(|| variable("HOME").map(|home| home.join(".local/state")));
+        // systemd gives a system's service no HOME.
+        let home = || variable("HOME").or_else(|| crate::user::home(nix::unistd::geteuid().as_raw()));
+        let state = state.or_else(|| home().map(|home| home.join(".local/state")));
         let state = state.context("no jobs directory: set HOME or BGTOOLS_DIR, or give --dir")?;
         absolute(&state.join("bgtools"))
     }
