@@ -351,3 +351,32 @@ fn an_adopted_job_starts_again_where_it_began() {
     assert!(record["reason"].as_str().unwrap().starts_with("cannot start it again"), "{record:#}");
     assert!(!jobs.log(&secret).contains("none"));
 }
+
+/// At a shutdown everything gets SIGTERM from the system's manager: that ends the run, and not what was to come after it.
+#[test]
+fn a_shutdown_ends_the_run_and_not_the_job() {
+    let jobs = crate::support::Enclosed::new();
+    let shut_down = |id: &str| {
+        // From outside of its pid namespace a signal has no sender that it could name, as one of an init hasn't.
+        let mark = format!("BG_SUPERVISOR={}", jobs.record(id)["key"].as_str().unwrap());
+        let outside = until_some("the supervisor, seen from outside", || processes_with(mark.as_bytes()).first().copied());
+        send(outside, Signal::SIGTERM);
+        until("its end", || !alive(outside));
+    };
+    let script = r#"echo $BG_JOB_RUN >> "$T/$BG_JOB_NAME"; [ $BG_JOB_RUN -gt 1 ] || exec sleep 600"#;
+    let running = jobs.start_with(&["--restart", "always", "--max-runs", "2", "--backoff", "10ms"], "running", script);
+    let pausing = jobs.start_with(&["--every", "5s", "--max-runs", "2"], "pausing", r#"echo $BG_JOB_RUN >> "$T/pausing""#);
+    let once = jobs.start("once", "exec sleep 600");
+    until("the pause", || jobs.state(&pausing) != "running");
+    for id in [&pausing, &running, &once] {
+        shut_down(id);
+    }
+    assert_eq!(jobs.record(&once)["state"], "cancelled");
+    assert_eq!(jobs.record(&running)["runs"][0]["exit"]["signal"], 15);
+    let said = jobs.tool("bgrun").args(["--recover"]).ok();
+    assert!(said.contains(&format!("{running} started again")) && !said.contains(&once), "{said}");
+    for (id, name) in [(&running, "running"), (&pausing, "pausing")] {
+        until("the second run's end", || jobs.record(id)["state"] == "succeeded");
+        assert_eq!(fs::read_to_string(jobs.path(name)).unwrap(), "1\n2\n");
+    }
+}

@@ -123,7 +123,7 @@ fn unsupervised(record: &Record, place: Place) -> (State, Option<String>) {
             Some(Ok(Some(_))) => (State::Running, Some("runs without a supervisor: its end will not be recorded".into())),
             Some(Err(error)) => (State::Lost, Some(format!("its supervisor is gone, its process can't be looked at: {error}"))),
             Some(Ok(None)) => (State::Lost, Some("its supervisor was killed; how the command ended is not known".into())),
-            None if record.run > 0 => (State::Lost, Some("its supervisor was killed between two runs".into())),
+            None if record.run > 0 => (State::Lost, Some("its supervisor is gone since the end of its last run".into())),
             None => (State::Lost, Some("its supervisor was killed before the command was started".into())),
         },
     }

@@ -130,6 +130,7 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, mut talk: Option
                 // Nobody could see or stop what would run.
                 Waited::Due if dir.is_gone() => return,
                 Waited::Due => run::start(&mut job),
+                Waited::Cancelled(request) if verdict::leaves(&job, Some(&request)) => return verdict::leave(job, None),
                 Waited::Cancelled(request) => return verdict::conclude(job, Run::cancelled(request), None),
                 Waited::Unmet(why) => return verdict::skip(job, why),
             },
@@ -140,6 +141,7 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, mut talk: Option
             Err(failure) => Run::refused(&job, &failure),
         };
         match verdict::judge(&mut job, &run) {
+            Next::Over(..) if verdict::leaves(&job, run.request()) => return verdict::leave(job, Some(run)),
             Next::Over(_, why) => return verdict::conclude(job, run, why),
             Next::Again { at, why, failed, restart } => {
                 if watch::empty(&mut job) > 0 {

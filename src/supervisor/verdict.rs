@@ -11,6 +11,7 @@ use crate::clock;
 use crate::exit::Failure;
 use crate::isolation::{Counters, killed_for_memory};
 use crate::policy::{self, Next, Outcome, Why};
+use crate::process::Stat;
 use crate::queue;
 use crate::record::{CancelRequest, End, Evidence, State, Usage};
 use crate::sys;
@@ -61,6 +62,11 @@ impl Run {
         run
     }
 
+    /// The request that ended it, where one did.
+    pub(super) const fn request(&self) -> Option<&CancelRequest> {
+        self.evidence.cancel.as_ref()
+    }
+
     /// No run at all: the job was cancelled while it waited.
     pub(super) fn cancelled(request: CancelRequest) -> Self {
         let mut run = Self::none(Outcome::Cancelled, by(&request), false);
@@ -76,9 +82,40 @@ pub(super) fn asked(job: &Job<'_>, sender: Sender) -> CancelRequest {
         signal: libc::SIGTERM,
         grace_s: record.policy.grace_s,
         by: format!("{} (pid {})", crate::user::name(sender.uid), sender.pid),
-        reason: Some("SIGTERM sent to the supervisor".into()),
+        reason: Some(if is_a_manager(sender) { GOING_DOWN } else { "SIGTERM sent to the supervisor" }.into()),
         at: clock::rfc3339(&clock::now()),
     })
+}
+
+/// What a manager that ends everything means by its SIGTERM.
+const GOING_DOWN: &str = "the machine goes down";
+
+/// Whether a signal comes from who ends all processes at a shutdown: pid 1, a user's systemd, or somebody outside of this
+/// container.
+fn is_a_manager(sender: Sender) -> bool {
+    let stat = i32::try_from(sender.pid).ok().and_then(Stat::read);
+    sender.pid <= 1 || stat.is_some_and(|stat| stat.ppid == 1 && stat.comm == "systemd")
+}
+
+/// Whether this ends the run and not the job: the machine goes down, and there are runs to come when it is up again.
+pub(super) fn leaves(job: &Job<'_>, request: Option<&CancelRequest>) -> bool {
+    let going_down = request.is_some_and(|request| request.reason.as_deref() == Some(GOING_DOWN));
+    going_down && job.kept.record.policy.repeats()
+}
+
+/// Leaves the job to `--recover`: no verdict, and nobody who holds its lock.
+pub(super) fn leave(mut job: Job<'_>, run: Option<Run>) {
+    if let Some(run) = run {
+        note(&mut job, run, None);
+    }
+    leave_queue(&job);
+    let record = &mut job.kept.record;
+    record.state = if record.run == 0 { State::Queued } else { State::Waiting };
+    (record.pid, record.pgid, record.sid, record.start_ticks) = (None, None, None, None);
+    record.reason = Some(format!("stopped because {GOING_DOWN}; bgrun --recover goes on with it"));
+    record.evidence = None;
+    let _ = job.file.replace(record);
+    job.kept.place.remove();
 }
 
 /// What is to be said of a run that was watched to its end.
