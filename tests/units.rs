@@ -249,3 +249,32 @@ fn the_pipeline_in_cron() {
     let mail = home.mails().remove(0);
     assert!(mail.contains("\nSubject: Cron <root@") && mail.contains("\nTo: root"), "{mail}");
 }
+
+/// An orderly shutdown: systemd ends every process, and what had runs to come goes on at the next boot.
+#[test]
+fn a_shutdown_is_no_cancel_of_what_had_runs_to_come() {
+    if !needs_root("boots a container with systemd") {
+        return;
+    }
+    let dir = scratch();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (shared, machine) = (dir.path().join("shared"), dir.path().join("machine"));
+    fs::create_dir(&shared).unwrap();
+    for name in ["bgrun", "bgstatus"] {
+        fs::copy(path_of(name), shared.join(name)).unwrap();
+    }
+    let boot = |script: &str| {
+        let script = format!("export BGTOOLS_DIR=/var/lib/jobs; {script}");
+        Run::new(root().join("tests/lab/nspawn")).arg(&shared).args(["--", "bash", "-c", &script]).env("KEEP", &machine).ok()
+    };
+    let work = "[ $BG_JOB_RUN -gt 1 ] || { echo > /var/lib/works; exec sleep 600; }";
+    boot(&format!(
+        "/w/bgrun -q -n again --restart always --max-runs 2 --backoff 10ms -- sh -c '{work}'; /w/bgrun -q -n once -- sleep 600; \
+         /w/bgrun -q -n ticks --every 1h -- true; until [ -e /var/lib/works ]; do sleep 0.02; done"
+    ));
+    let said = boot("/w/bgrun --recover | cut -d' ' -f2-3; /w/bgstatus --wait again; /w/bgstatus -o state again ticks");
+    assert!(
+        said.starts_with("started again:\nstarted again:\n") && said.contains("succeeded") && said.contains("waiting"),
+        "{said}"
+    );
+}
