@@ -119,12 +119,6 @@ fn a_wrong_command_line_is_125_and_makes_no_directory() {
         jobs.bgrun(words).fails(125, &["bgrun: "]);
         assert!(!jobs.dir().exists(), "{words:?}");
     }
-    jobs.tool("bgrun")
-        .env("BGTOOLS_DIR", "")
-        .env("HOME", "")
-        .env("XDG_STATE_HOME", "")
-        .args(["--", "true"])
-        .fails(125, &["--dir"]);
     jobs.at("bgrun", "/dev/null/x".as_ref()).args(["--", "true"]).fails(125, &["'/dev/null/x'", "Not a directory"]);
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::jobs::{alive, send};
 use crate::support::wait::undisturbed;
-use crate::support::{Jobs, until};
+use crate::support::{Jobs, until, until_some};
 
 /// A directory with one job that ended well.
 fn with_one() -> (Jobs, String) {
@@ -326,11 +326,19 @@ fn a_lock_looked_at_all_the_time_can_still_be_taken() {
             });
         }
         let _over = Over(&done);
+        let mut missed = 0;
         for _ in 0..500 {
             drop(Lock::create(&dir, BAD).unwrap().expect("nobody else makes it"));
-            let taken = Lock::take(&dir, BAD).unwrap().expect("a reader's look takes nothing");
+            let taken = until_some("the lock", || {
+                let taken = Lock::take(&dir, BAD).unwrap();
+                missed += u32::from(taken.is_none());
+                taken
+            });
             taken.remove(&dir).unwrap();
         }
+        // Another test of this process may have forked with the first lock open; a look that takes would be in the way in
+        // most rounds, for somebody looks all the time.
+        assert!(missed <= 25, "a reader's look takes nothing: {missed} of 500");
     });
 }
 
