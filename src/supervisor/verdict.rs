@@ -100,7 +100,8 @@ fn is_a_manager(sender: Sender) -> bool {
 /// Whether this ends the run and not the job: the machine goes down, and there are runs to come when it is up again.
 pub(super) fn leaves(job: &Job<'_>, request: Option<&CancelRequest>) -> bool {
     let going_down = request.is_some_and(|request| request.reason.as_deref() == Some(GOING_DOWN));
-    going_down && job.kept.record.policy.repeats()
+    // What somebody wrote into a request is a reason for people and nothing else.
+    going_down && job.kept.record.policy.repeats() && job.dir.cancel_request(&job.kept.record.id).is_none()
 }
 
 /// Leaves the job to `--recover`: no verdict, and nobody who holds its lock.
