@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::look::{Look, Settled};
 use super::{Identity, Stat, all};
@@ -18,6 +19,10 @@ pub const SUPERVISOR_MARK: &str = "BG_SUPERVISOR";
 
 /// Larger environments than this are cut.
 const LARGEST_ENVIRONMENT: u64 = 4 << 20;
+
+/// How often, and how long between, somebody in the middle of an exec is looked at: a program comes from a disk.
+const MOST_LOOKS: usize = 1000;
+const A_LOOK: Duration = Duration::from_millis(1);
 
 /// How often the numbers given out meanwhile are looked at: on a machine that forks all the time some pass finds a pause.
 const MOST_PASSES: usize = 500;
@@ -39,12 +44,22 @@ impl Mark {
     /// Reads the environment that process `pid` was started with.
     #[must_use]
     pub fn of(pid: i32) -> Self {
-        let path = Path::new("/proc").join(pid.to_string()).join("environ");
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST_ENVIRONMENT).read_to_end(&mut bytes));
-        if read.is_err() {
-            return Self::Unreadable;
+        let mut bytes = environment(pid);
+        for _ in 0..MOST_LOOKS {
+            if !bytes.as_ref().is_ok_and(Vec::is_empty) {
+                break;
+            }
+            // Between its old memory and its new one a process has no environment to show.
+            let in_exec = Stat::read(pid).is_some_and(|stat| stat.in_exec);
+            if in_exec {
+                crate::sys::pass(A_LOOK);
+            }
+            bytes = environment(pid);
+            if !in_exec {
+                break;
+            }
         }
+        let Ok(bytes) = bytes else { return Self::Unreadable };
         let value = |name: &str| {
             let find = |entry: &[u8]| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
             bytes.split(|b| *b == 0).find_map(find)
@@ -54,6 +69,13 @@ impl Mark {
             None => value(JOB_KEY).map_or(Self::None, Self::Job),
         }
     }
+}
+
+fn environment(pid: i32) -> io::Result<Vec<u8>> {
+    let file = File::open(Path::new("/proc").join(pid.to_string()).join("environ"))?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST_ENVIRONMENT).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A job's processes, looked up afresh at each call.
@@ -177,6 +199,7 @@ mod tests {
             cpu_ticks: 0,
             children_ticks: 0,
             start_ticks,
+            in_exec: false,
         }
     }
 
@@ -226,5 +249,16 @@ mod tests {
         let processes = [&own[..], &inner, &[(50, 1, "")]].concat();
         assert_eq!(with_group(&family, &processes, &[10, 12, 13, 20, 21, 22, 23]), [10, 12, 13]);
         assert_eq!(members(&family, &processes), [10]);
+    }
+    #[test]
+    fn a_process_in_the_middle_of_an_exec_keeps_its_mark() {
+        let forever = r#"exec sh -c "$FOREVER""#;
+        let mut shell = std::process::Command::new("sh");
+        let mut child = shell.args(["-c", forever]).env_clear().env("FOREVER", forever).env(JOB_KEY, "k").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let marks: Vec<Mark> = (0..3000).map(|_| Mark::of(pid)).filter(|mark| *mark != Mark::Job(b"k".to_vec())).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(marks, []);
     }
 }

@@ -27,6 +27,8 @@ pub struct Stat {
     pub children_ticks: u64,
     /// Field 22: the start, in clock ticks since boot.
     pub start_ticks: u64,
+    /// Fields 23 and 27: it has memory and no code in it yet, so that it is in the middle of `execve(2)`.
+    pub in_exec: bool,
 }
 
 impl Stat {
@@ -57,6 +59,7 @@ impl Stat {
             cpu_ticks: number(14)? + number(15)?,
             children_ticks: number(16)? + number(17)?,
             start_ticks: number(22)?,
+            in_exec: number(23).is_some_and(|bytes| bytes > 0) && number(27) == Some(0),
         })
     }
 
@@ -91,6 +94,9 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.pid, stat.state, stat.ppid, stat.cpu_ticks, stat.start_ticks), (42, 'S', 1, 12, 123_456));
         assert_eq!(stat.comm, "a) R 1 (x\n");
+        assert!(!stat.in_exec);
+        let line = b"42 (sh) R 1 42 42 0 -1 4194304 1 0 0 0 7 5 0 0 20 0 1 0 123456 139264 1 18446744073709551615 0 0 0 0 0\n";
+        assert!(Stat::parse(line).unwrap().in_exec);
     }
 
     #[test]
