@@ -134,7 +134,7 @@ fn a_word_means_an_id_or_the_newest_live_job_of_a_name() {
     assert_eq!(jobs.state(&old), "running");
     jobs.cancel(&[&new]).fails(1, &[&new, "has ended: cancelled"]);
     let newer = start("a");
-    assert_eq!(jobs.cancel(&["--all", "a"]).ok(), format!("{old} cancelled\n{newer} cancelled\n"));
+    assert_eq!(jobs.cancel(&["--all", "a"]).ok(), format!("{newer} cancelled\n{old} cancelled\n"));
     jobs.cancel(&["a"]).fails(1, &["no live job named 'a'"]);
     jobs.cancel(&["--all", "a"]).fails(1, &["no live job named 'a'"]);
     assert_eq!(jobs.state(&other), "running");

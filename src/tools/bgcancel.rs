@@ -85,7 +85,9 @@ fn nothing_live(word: Option<&str>) -> Failure {
 /// The jobs that the command line names: all of them are found before the first is touched.
 fn chosen(args: &Args, dir: &StateDir, here: &Here) -> anyhow::Result<Vec<Observed>> {
     if args.jobs.is_empty() {
-        let (jobs, bad) = live(dir, None, here)?;
+        let (mut jobs, bad) = live(dir, None, here)?;
+        // Who came last may wait for any of the others.
+        jobs.reverse();
         for (id, why) in &bad {
             complain(TOOL.name, &unreadable(id, why).message);
         }
@@ -123,7 +125,9 @@ fn of_name(args: &Args, dir: &StateDir, word: &str, here: &Here) -> anyhow::Resu
         let known = crate::record::parse_id(word).is_some();
         return Err(if known { no_such(word) } else { nothing_live(Some(word)) }.into());
     }
-    Ok(if args.all { jobs } else { jobs.split_off(jobs.len() - 1) })
+    jobs.reverse();
+    jobs.truncate(if args.all { usize::MAX } else { 1 });
+    Ok(jobs)
 }
 
 fn request(args: &Args, job: &Observed) -> CancelRequest {
