@@ -293,11 +293,33 @@ fn a_job_inside_a_job_outlives_its_cancel() {
         let before = jobs.record(&inner);
         assert_eq!(jobs.cancel(&["--grace", "0s", &outer]).ok(), format!("{outer} cancelled\n"));
         jobs.is_over(&outer, "cancelled", &[outer_pid]);
-        assert!(jobs.alive(inner_pid) && jobs.alive(jobs.supervisor(&inner)));
+        let alive = [inner_pid, jobs.supervisor(&inner)].map(|pid| jobs.alive(pid));
+        assert_eq!(alive, [true; 2], "supervised: {supervised}");
         assert_eq!((jobs.record(&inner), jobs.state(&inner).as_str()), (before, "running"));
         assert_eq!(jobs.cancel(&["inner"]).ok(), format!("{inner} cancelled\n"));
         jobs.is_over(&inner, "cancelled", &[inner_pid]);
     }
+}
+
+/// Race 2: the inner job's supervisor hasn't executed itself yet, so that it was started with the outer job's key.
+#[test]
+fn a_job_inside_a_job_outlives_its_cancel_from_its_first_moment() {
+    let jobs = Enclosed::new();
+    let late = "strace -f -qq -o /dev/null -P /proc/self/exe -e inject=execve:delay_enter=20s";
+    let script = format!(
+        r#"{late} "$BGRUN" -n inner -- bash -c 'echo $$ > "$T/inner"; sleep 1000 & wait' > "$T/inner.id" & echo $$ > "$T/outer"; wait"#
+    );
+    let bgrun = crate::support::path_of("bgrun");
+    let outer =
+        jobs.tool("bgrun").env("BGRUN", bgrun).args(["-n", "outer", "--", "bash", "-c", &script]).ok().trim_end().to_owned();
+    let (outer_pid, inner_pid) = (jobs.pid("outer"), jobs.pid("inner"));
+    let told = || fs::read_to_string(jobs.path("inner.id")).ok().filter(|id| id.ends_with('\n'));
+    let inner = until_some("the inner job's id", told).trim_end().to_owned();
+    assert_eq!(jobs.cancel(&["--grace", "0s", &outer]).ok(), format!("{outer} cancelled\n"));
+    jobs.is_over(&outer, "cancelled", &[outer_pid]);
+    assert!(jobs.alive(inner_pid) && jobs.alive(jobs.supervisor(&inner)), "the outer job's cancel reached into the inner one");
+    assert_eq!(jobs.cancel(&["inner"]).ok(), format!("{inner} cancelled\n"));
+    jobs.is_over(&inner, "cancelled", &[inner_pid]);
 }
 
 /// Race 2: the inner job's supervisor is dead, and its processes have come to the outer one's.

@@ -103,13 +103,16 @@ impl Gated {
         }
     }
 
-    /// Opens the gate. What comes of it is read from what is given back.
+    /// Opens the gate. What comes of it is read from what is given back, that the process was refused or killed before
+    /// included.
     ///
     /// # Errors
-    /// `EPIPE` when the process was killed while it waited.
+    /// As `write(2)`.
     pub fn open(self) -> io::Result<Report> {
-        File::from(self.gate).write_all(b"\n")?;
-        Ok(Report(self.report))
+        match File::from(self.gate).write_all(b"\n") {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(Report(self.report)),
+        }
     }
 
     /// Closes the gate, and returns when the process is gone: it never was the command.
@@ -127,7 +130,7 @@ fn gone(pid: i32) {
 
 /// Where a process says why it couldn't become the command. Exec closes it without a word, and so does a SIGKILL.
 #[derive(Debug)]
-pub struct Report(pub File);
+pub struct Report(File);
 
 impl Report {
     /// Waits for the exec of the process `pid`, which nobody has reaped.
@@ -159,14 +162,20 @@ impl Report {
 }
 
 fn become_command(spec: &Spec, log: &File, gate: OwnedFd, environment: impl FnOnce() -> Vec<CString>) -> Refused {
-    match prepare(spec, log, gate) {
-        Ok(()) => Refused { step: Step::Exec, errno: exec(spec, &environment()) as i32 },
-        Err(refused) => refused,
+    if let Err(refused) = prepare(spec, log) {
+        return refused;
     }
+    let environment = environment();
+    // All that can be done before is done before: behind the gate somebody waits.
+    if File::from(gate).read_exact(&mut [0]).is_err() {
+        // The supervisor died or withdrew: nobody would know of this process.
+        return Refused { step: Step::Prepare, errno: libc::ECANCELED };
+    }
+    Refused { step: Step::Exec, errno: exec(spec, &environment) as i32 }
 }
 
-/// What a process does before exec.
-fn prepare(spec: &Spec, log: &File, gate: OwnedFd) -> Result<(), Refused> {
+/// What a process does before it waits at its gate.
+fn prepare(spec: &Spec, log: &File) -> Result<(), Refused> {
     let at = |step: Step| move |error: Errno| Refused { step, errno: error as i32 };
     let io_at = |step: Step| move |error: io::Error| Refused::of(step, &error);
     setsid().map_err(at(Step::Prepare))?;
@@ -176,13 +185,6 @@ fn prepare(spec: &Spec, log: &File, gate: OwnedFd) -> Result<(), Refused> {
     dup2_stderr(log).map_err(at(Step::Prepare))?;
     drop(null);
     sys::default_signals();
-
-    let mut word = Vec::new();
-    let opened = File::from(gate).take(1).read_to_end(&mut word);
-    if !matches!(opened, Ok(1)) {
-        // The supervisor died or withdrew: nobody would know of this process.
-        return Err(Refused { step: Step::Prepare, errno: libc::ECANCELED });
-    }
     oom_score(spec.oom_score_adj).map_err(io_at(Step::OomScore))?;
     if let Some(nice) = spec.nice {
         sys::nice(nice).map_err(io_at(Step::Nice))?;

@@ -3,17 +3,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{ForkResult, setsid};
 
 use super::talk::failure;
 use super::{Answer, Spec, Talk};
 use crate::exit::{Exit, Failure};
-use crate::process::{Family, stop};
+use crate::process::{Family, JOB_KEY, SUPERVISOR_MARK, stop};
 use crate::queue;
 use crate::record::Record;
 use crate::state_dir::{Lock, RecordFile, StateDir};
@@ -32,21 +30,16 @@ const BREATH_MS: i32 = 10;
 pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateDir, Talk)) -> anyhow::Result<Record> {
     let started = start_supervisor(dir, &spec.claims, |talk| supervise(spec, dir, talk));
     let mut talk = started.map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
-    let mut tried = None;
-    loop {
-        let answer = talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))?;
-        match answer {
-            Some(Answer::Trying(id, log)) => tried = Some((id, log)),
-            Some(Answer::Started(record)) => return Ok(*record),
-            Some(Answer::Failed { code, message, hint }) => {
-                // Its end closes the socket: nothing is left, that process included.
-                while talk.hear().is_ok_and(|answer| answer.is_some()) {}
-                return Err(failure(code, message, hint).into());
-            }
-            None => {
-                tidy_up(spec, dir, tried)?;
-                return Err(broken("the supervisor was killed while it started the job".into()).into());
-            }
+    match talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))? {
+        Some(Answer::Started(record)) => Ok(*record),
+        Some(Answer::Failed { code, message, hint }) => {
+            // Its end closes the socket: nothing is left, that process included.
+            while talk.hear().is_ok_and(|answer| answer.is_some()) {}
+            Err(failure(code, message, hint).into())
+        }
+        None => {
+            tidy_up(spec, dir, talk.tried())?;
+            Err(broken("the supervisor was killed while it started the job".into()).into())
         }
     }
 }
@@ -57,9 +50,9 @@ fn broken(message: String) -> Failure {
 
 /// Removes what a supervisor left that was killed before it could say how the launch went: its gated child ends by
 /// itself, a command that was exec'd in the same instant is killed with all it started.
-fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> anyhow::Result<()> {
+fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<String>) -> anyhow::Result<()> {
     let own_log = fs::remove_file(spec.log.unclaimed(&spec.key)).is_err();
-    let Some((id, log)) = tried else { return Ok(()) };
+    let Some(id) = tried else { return Ok(()) };
     let Some(lock) = take_from_the_dying(dir, &id)? else { return Ok(()) };
     match dir.record(&id) {
         Ok(None) => {}
@@ -77,7 +70,7 @@ fn tidy_up(spec: &Spec, dir: &StateDir, tried: Option<(String, PathBuf)>) -> any
         queue::leave(dir, place, &id);
     }
     if own_log {
-        let _ = fs::remove_file(log);
+        let _ = fs::remove_file(spec.log.file(&id));
     }
     Ok(lock.remove(dir)?)
 }
@@ -101,30 +94,31 @@ fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
 /// # Errors
 /// As `socketpair(2)` and `fork(2)`.
 pub fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+    let (ours, mut theirs) = Talk::pair()?;
     // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
     let forked = sys::fork();
     if let Ok(ForkResult::Child) = forked {
         drop(ours);
-        let kept = [&[theirs.as_raw_fd(), dir.file().as_raw_fd()], claims].concat();
-        let mut talk = Talk::new(theirs);
+        let kept = [&theirs.descriptors(), &[dir.file().as_raw_fd()][..], claims].concat();
         match leave_the_caller(&kept) {
-            Ok(()) => supervise(talk),
-            Err(error) => drop(talk.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
+            Ok(()) => supervise(theirs),
+            Err(error) => drop(theirs.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
         }
         sys::exit_now();
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     forked?;
     // The first child has ended by the time that the supervisor answers; nobody needs its status.
-    Ok(Talk::new(ours))
+    Ok(ours)
 }
 
 /// In the child: a session of its own, one more fork so that it never leads it, and none of the caller's files. Its
 /// parent from here on is whoever inherits orphans here.
 fn leave_the_caller(kept: &[RawFd]) -> io::Result<()> {
+    // Started from inside a job it bears that job's key, and must not be taken for one of its processes.
+    sys::rename_variable(JOB_KEY, SUPERVISOR_MARK);
     setsid()?;
     if let ForkResult::Parent { .. } = sys::fork()? {
         sys::exit_now();

@@ -6,13 +6,13 @@
 //!                              forks ───────────────────────────▶ own session, waits at the gate
 //!                              publishes the record
 //!   (lives? ) ◀────────────── opens the gate ──────────────────▶ exec
-//!                              executes itself
 //!            ◀── started ────  (or failed, and all is withdrawn)
+//!                              executes itself
 //! ```
 //!
 //! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before
-//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either. The supervisor executes this program again while the command does the
-//! same: from then on it has clean memory and its own mark in its environment.
+//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either. A moment after the launch the supervisor executes this program
+//! again: from then on it has clean memory and its own mark in its environment.
 
 mod command;
 mod detach;

@@ -1,10 +1,13 @@
-//! What a supervisor tells its launcher, a line each over a socket pair. The launcher has nothing to say: that it lives is
-//! its consent.
+//! What a supervisor tells its launcher: one line over a socket pair. The launcher has nothing to say: that it lives is its
+//! consent.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
@@ -13,8 +16,6 @@ use crate::record::{Record, line};
 /// What the supervisor answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// It is about to try this id with this log. Whatever happens to it now, the launcher can tidy up.
-    Trying(String, std::path::PathBuf),
     /// The command has been exec'd.
     Started(Box<Record>),
     /// Nothing is left.
@@ -36,13 +37,45 @@ impl From<&Failure> for Answer {
 
 /// One end of the socket pair.
 #[derive(Debug)]
-pub struct Talk(BufReader<File>);
+pub struct Talk {
+    socket: BufReader<File>,
+    tried: File,
+}
 
 impl Talk {
-    /// Over a connected socket.
+    /// Both ends, closed by an exec.
+    ///
+    /// # Errors
+    /// As `socketpair(2)` and `memfd_create(2)`.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        let tried = File::from(memfd_create("tried", MFdFlags::MFD_CLOEXEC)?);
+        let end = |socket, tried| Self { socket: BufReader::new(File::from(socket)), tried };
+        Ok((end(ours, tried.try_clone()?), end(theirs, tried)))
+    }
+
+    /// Its descriptors.
     #[must_use]
-    pub fn new(socket: OwnedFd) -> Self {
-        Self(BufReader::new(File::from(socket)))
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.socket.get_ref().as_raw_fd(), self.tried.as_raw_fd()]
+    }
+
+    /// Notes the id that is about to be tried: whatever happens to the supervisor now, the launcher can tidy up. It isn't
+    /// said, since a launcher that hears something wakes up for it, on the processor that the job's process could have.
+    ///
+    /// # Errors
+    /// As `write(2)`.
+    pub fn note(&self, id: &str) -> io::Result<()> {
+        self.tried.write_all_at(format!("{id}\n").as_bytes(), 0)
+    }
+
+    /// The id that was tried last.
+    #[must_use]
+    pub fn tried(&mut self) -> Option<String> {
+        let mut noted = String::new();
+        self.tried.rewind().ok()?;
+        self.tried.read_to_string(&mut noted).ok()?;
+        noted.split_once('\n').map(|(id, _)| id.to_owned())
     }
 
     /// Says something.
@@ -50,7 +83,7 @@ impl Talk {
     /// # Errors
     /// `EPIPE` when the other is gone.
     pub fn say(&mut self, what: &impl Serialize) -> io::Result<()> {
-        self.0.get_mut().write_all(&line(what))
+        self.socket.get_mut().write_all(&line(what))
     }
 
     /// Hears what the supervisor says; `None` when it is gone.
@@ -59,7 +92,7 @@ impl Talk {
     /// As `read(2)`.
     pub fn hear(&mut self) -> io::Result<Option<Answer>> {
         let mut said = String::new();
-        match self.0.read_line(&mut said) {
+        match self.socket.read_line(&mut said) {
             Ok(0) => Ok(None),
             // It died with our last word unread.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
@@ -73,7 +106,7 @@ impl Talk {
 
 impl AsFd for Talk {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
+        self.socket.get_ref().as_fd()
     }
 }
 

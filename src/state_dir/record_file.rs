@@ -39,6 +39,18 @@ impl<'a> RecordFile<'a> {
         file
     }
 
+    /// The same with room that was set aside before an exec.
+    #[must_use]
+    pub fn resumed(dir: &'a StateDir, id: &str, spare: File) -> Self {
+        Self { spare: Some(spare), ..Self::new(dir, id) }
+    }
+
+    /// The file with the room, where there was any.
+    #[must_use]
+    pub const fn spare(&self) -> Option<&File> {
+        self.spare.as_ref()
+    }
+
     /// The record is another supervisor's, perhaps of a later program: what this one doesn't know of it stays.
     #[must_use]
     pub const fn of_another(mut self) -> Self {

@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::execve;
 use serde::{Deserialize, Serialize};
 
+use super::Job;
 use crate::isolation::Place;
-use crate::launch::{Report, Spec, Talk};
+use crate::launch::Spec;
 use crate::policy::Cycle;
 use crate::process::{JOB_KEY, SUPERVISOR_MARK};
 use crate::record::Record;
@@ -37,6 +38,8 @@ pub(super) struct Kept {
     pub(super) spec: Option<Spec>,
     /// When that is, where it is a moment that is waited for.
     pub(super) due: Option<Duration>,
+    /// The present run is this process's own, and was begun before it executed itself.
+    pub(super) begun: bool,
     /// The record was begun by another supervisor.
     pub(super) recovered: bool,
 }
@@ -46,7 +49,7 @@ impl Kept {
     pub(super) fn recovered(record: Record, lock: Lock, cycle: Cycle, spec: Spec) -> Self {
         let mut place = Place::recorded(&record.isolation, record.cgroup.as_deref(), &record.key).unwrap_or_default();
         place.memory_max = spec.isolation.limits.memory_max;
-        Self { record, lock, cycle, place, spec: Some(spec), due: None, recovered: true }
+        Self { record, lock, cycle, place, spec: Some(spec), due: None, begun: false, recovered: true }
     }
 }
 
@@ -54,11 +57,9 @@ impl Kept {
 #[derive(Debug)]
 pub struct Stage {
     pub(super) dir: StateDir,
-    /// While the launcher waits for an answer.
-    pub(super) talk: Option<Talk>,
-    /// Of the run whose gate was opened; none before the first.
-    pub(super) report: Option<Report>,
     pub(super) kept: Kept,
+    /// The room that is set aside for the verdict.
+    pub(super) spare: Option<File>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,12 +68,12 @@ struct Handed {
     path: PathBuf,
     dir: RawFd,
     lock: RawFd,
-    talk: Option<RawFd>,
-    report: Option<RawFd>,
+    spare: Option<RawFd>,
     cycle: Cycle,
     place: Place,
     spec: Option<Spec>,
     due: Option<Duration>,
+    begun: bool,
     recovered: bool,
 }
 
@@ -93,8 +94,7 @@ impl Stage {
         let lock = Lock::resumed(taken(handed.lock)?, &handed.record.id);
         Ok(Self {
             dir: StateDir::from_open(taken(handed.dir)?, handed.path),
-            talk: handed.talk.map(taken).transpose()?.map(|file| Talk::new(OwnedFd::from(file))),
-            report: handed.report.map(taken).transpose()?.map(Report),
+            spare: handed.spare.map(taken).transpose()?,
             kept: Kept {
                 record: handed.record,
                 lock,
@@ -102,6 +102,7 @@ impl Stage {
                 place: handed.place,
                 spec: handed.spec,
                 due: handed.due,
+                begun: handed.begun,
                 recovered: handed.recovered,
             },
         })
@@ -109,30 +110,25 @@ impl Stage {
 }
 
 /// Executes the program again. It comes back only where that fails; everything goes on in this memory then.
-pub(super) fn hand_over(dir: &StateDir, kept: &Kept, report: Option<&Report>, talk: Option<&Talk>) -> io::Error {
-    hand_over_with(std::env::vars_os(), dir, kept, report, talk)
+pub(super) fn hand_over(job: &Job<'_>) -> io::Error {
+    hand_over_with(std::env::vars_os(), job)
 }
 
 /// The same with another environment, which every further run inherits.
-pub(super) fn hand_over_with(
-    inherited: impl Iterator<Item = (OsString, OsString)>,
-    dir: &StateDir,
-    kept: &Kept,
-    report: Option<&Report>,
-    talk: Option<&Talk>,
-) -> io::Error {
+pub(super) fn hand_over_with(inherited: impl Iterator<Item = (OsString, OsString)>, job: &Job<'_>) -> io::Error {
+    let Job { dir, kept, file, .. } = job;
     let go = || -> io::Result<()> {
         let handed = Handed {
             record: kept.record.clone(),
             path: dir.path().to_owned(),
             dir: left_open(dir.file())?,
             lock: left_open(kept.lock.file())?,
-            talk: talk.map(left_open).transpose()?,
-            report: report.map(|report| left_open(&report.0)).transpose()?,
+            spare: file.spare().map(left_open).transpose()?,
             cycle: kept.cycle.clone(),
             place: kept.place.clone(),
             spec: kept.spec.clone(),
             due: kept.due,
+            begun: kept.begun,
             recovered: kept.recovered,
         };
         let mut memory = File::from(memfd_create("bgrun", MFdFlags::empty())?);
@@ -154,7 +150,8 @@ fn left_open(fd: impl AsFd) -> io::Result<RawFd> {
 
 fn taken(fd: RawFd) -> io::Result<File> {
     let file = sys::inherited(fd)?;
-    fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // It can't fail on an open descriptor, and a running job is worth more than its being closed one day.
+    let _ = fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     Ok(file)
 }
 

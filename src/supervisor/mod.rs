@@ -25,6 +25,8 @@ mod watchdog;
 pub use handover::Stage;
 pub use recover::{Remedy, recover};
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,28 +35,35 @@ use self::signals::{Sender, Signals};
 use self::verdict::Run;
 use self::waiting::Waited;
 use crate::clock;
-use crate::launch::{Answer, Report, Spec, Talk};
+use crate::launch::{Answer, Spec, Talk};
 use crate::policy::{self, Next};
 use crate::record::State;
 use crate::state_dir::{RecordFile, StateDir};
 use crate::sys;
 
 const LISTEN_RETRY_MS: i32 = 100;
+/// How long a supervisor leaves the processors to those that its launch has set going, unless it is needed before.
+const SETTLE_MS: i32 = 10;
 /// A longer pause is spent in clean memory.
 const LONG_PAUSE: Duration = Duration::from_millis(500);
 
 /// Starts the job and, in this same process, watches it to its end.
 pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
-    match start::start(spec, dir, &mut talk) {
-        Ok((kept, report)) => {
-            if kept.spec.is_none() {
+    match start::start(spec, dir, &talk) {
+        Ok(job) => {
+            if job.kept.spec.is_none() {
                 // The job holds them: with its last process they are free.
                 for claim in &spec.claims {
                     let _ = sys::close_on_exec(*claim);
                 }
             }
-            let _ = hand_over(dir, &kept, report.as_ref(), Some(&talk));
-            live(dir, kept, report, Some(talk));
+            started(&job, talk);
+            if job.kept.begun {
+                // The caller and the command have the processors first.
+                let _ = sys::readable(&[job.signals.as_fd()], SETTLE_MS);
+            }
+            let _ = hand_over(&job);
+            live(job);
         }
         Err(failure) => {
             // A launcher that is gone can't be told, and nothing is left that it would have to know of.
@@ -65,11 +74,16 @@ pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
     }
 }
 
+/// Lets the launcher go: its job has a supervisor, and the room for its verdict is set aside.
+fn started(job: &Job<'_>, mut talk: Talk) {
+    let _ = talk.say(&Answer::Started(Box::new(job.kept.record.clone())));
+}
+
 /// Goes on after its exec.
 #[must_use]
 pub fn main(stage: Stage) -> ExitCode {
-    let Stage { dir, talk, report, kept } = stage;
-    live(&dir, kept, report, talk);
+    let Stage { dir, kept, spare } = stage;
+    live(Job::resumed(&dir, kept, spare));
     ExitCode::SUCCESS
 }
 
@@ -85,10 +99,20 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(dir: &'a StateDir, kept: Kept) -> Self {
-        let signals = listen();
-        let file = RecordFile::with_room(dir, &kept.record);
+        Self::with_file(dir, RecordFile::with_room(dir, &kept.record), kept)
+    }
+
+    /// The same after an exec, which the file with the room has survived.
+    fn resumed(dir: &'a StateDir, kept: Kept, spare: Option<File>) -> Self {
+        match spare {
+            Some(spare) => Self::with_file(dir, RecordFile::resumed(dir, &kept.record.id, spare), kept),
+            None => Self::new(dir, kept),
+        }
+    }
+
+    fn with_file(dir: &'a StateDir, file: RecordFile<'a>, kept: Kept) -> Self {
         let file = if kept.recovered { file.of_another() } else { file };
-        Self { dir, kept, file, signals, heard: None }
+        Self { dir, kept, file, signals: listen(), heard: None }
     }
 }
 
@@ -102,39 +126,25 @@ fn listen() -> Signals {
     }
 }
 
-/// The rest of a job's life: `report` is that of a run whose gate was just opened, `talk` leads to a launcher that waits.
-fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, mut talk: Option<Talk>) {
-    let mut begun = report.map(|report| report.read(kept.record.pid.unwrap_or(0)));
-    if let Some(Err(refused)) = &begun
-        && let Some(mut talk) = talk.take()
-    {
-        start::withdraw(dir, &kept.record, kept.lock);
-        kept.place.remove();
-        let _ = talk.say(&Answer::from(&refused.failure(&kept.record.cmd)));
-        std::mem::forget(talk);
-        return;
-    }
+/// The rest of a job's life.
+fn live(mut job: Job<'_>) {
     // A command that runs and that nobody here has started is another supervisor's.
-    let mut adopted = begun.is_none() && kept.record.state == State::Running;
-    let mut due = kept.due.take();
-    let mut job = Job::new(dir, kept);
-    // Only now: the room for the verdict is set aside.
-    if let Some(mut talk) = talk.take() {
-        let _ = talk.say(&Answer::Started(Box::new(job.kept.record.clone())));
-    }
+    let mut adopted = !job.kept.begun && job.kept.record.state == State::Running;
+    let mut due = job.kept.due.take();
     loop {
-        let started = match begun.take() {
-            None if adopted => Ok(()),
-            Some(read) => read.map_err(|refused| refused.failure(&job.kept.record.cmd)),
-            None => match waiting::wait(&mut job, due) {
+        let started = if adopted || job.kept.begun {
+            Ok(())
+        } else {
+            match waiting::wait(&mut job, due) {
                 // Nobody could see or stop what would run.
-                Waited::Due if dir.is_gone() => return,
+                Waited::Due if job.dir.is_gone() => return,
                 Waited::Due => run::start(&mut job),
                 Waited::Cancelled(request) if verdict::leaves(&job, Some(&request)) => return verdict::leave(job, None),
                 Waited::Cancelled(request) => return verdict::conclude(job, Run::cancelled(request), None),
                 Waited::Unmet(why) => return verdict::skip(job, why),
-            },
+            }
         };
+        job.kept.begun = false;
         let run = match started {
             Ok(()) if std::mem::take(&mut adopted) => watch::watch_adopted(&mut job),
             Ok(()) => watch::watch(&mut job),
@@ -155,7 +165,7 @@ fn live(dir: &StateDir, mut kept: Kept, report: Option<Report>, mut talk: Option
                 due = Some(at);
                 if job.heard.is_none() && at.saturating_sub(clock::monotonic()) > LONG_PAUSE {
                     job.kept.due = due;
-                    let _ = hand_over(dir, &job.kept, None, None);
+                    let _ = hand_over(&job);
                 }
             }
         }

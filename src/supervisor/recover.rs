@@ -11,7 +11,7 @@ use super::handover::{Kept, hand_over_with};
 use super::start::{broken, prepare, unique_lock};
 use super::verdict::{self, Run};
 use super::watch::empty;
-use super::{Job, live};
+use super::{Job, live, started};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::launch::{Answer, Spec, Talk};
@@ -56,9 +56,10 @@ pub fn recover(seen: &Observed, remedy: Remedy, dir: &StateDir, mut talk: Talk) 
     let done = match remedy {
         Remedy::Close => close(seen, dir).map(|record| drop(talk.say(&Answer::Started(Box::new(record))))),
         Remedy::Adopt | Remedy::StartAgain => match take_over(seen, remedy, dir) {
-            Ok((Some(kept), inherited)) => {
-                let _ = hand_over_with(inherited.into_iter(), dir, &kept, None, Some(&talk));
-                return live(dir, kept, None, Some(talk));
+            Ok((Some(job), inherited)) => {
+                started(&job, talk);
+                let _ = hand_over_with(inherited.into_iter(), &job);
+                return live(job);
             }
             // The policy allows no further run.
             Ok((None, _)) => closed(seen, dir).map(|record| drop(talk.say(&Answer::Started(Box::new(record))))),
@@ -84,7 +85,7 @@ fn lock(seen: &Observed, dir: &StateDir) -> Result<Lock, Failure> {
 type Variables = Vec<(OsString, OsString)>;
 
 /// Becomes the supervisor. Nothing is left to look after where the policy allows no further run: the job is closed then.
-fn take_over(seen: &Observed, remedy: Remedy, dir: &StateDir) -> Result<(Option<Kept>, Variables), Failure> {
+fn take_over<'a>(seen: &Observed, remedy: Remedy, dir: &'a StateDir) -> Result<(Option<Job<'a>>, Variables), Failure> {
     let mut record = seen.record.clone();
     let id = record.id.clone();
     let cannot = |error: &dyn std::fmt::Display| broken(format!("cannot recover job '{id}'"), error);
@@ -113,7 +114,7 @@ fn take_over(seen: &Observed, remedy: Remedy, dir: &StateDir) -> Result<(Option<
             job.kept.spec = None;
         }
         job.file.replace(&job.kept.record).map_err(|error| cannot(&error))?;
-        return Ok((Some(job.kept), inherited));
+        return Ok((Some(job), inherited));
     }
     if let Some(place) = &job.kept.record.policy.place {
         // Its slot was free for others since: it stands in line again.
@@ -144,7 +145,7 @@ fn take_over(seen: &Observed, remedy: Remedy, dir: &StateDir) -> Result<(Option<
         }
     }
     job.file.replace(&job.kept.record).map_err(|error| cannot(&error))?;
-    Ok((Some(job.kept), inherited))
+    Ok((Some(job), inherited))
 }
 
 /// How long it is from now to the next tick, as the clock on the wall counts it: no other has seen both boots.

@@ -11,8 +11,8 @@ use crate::isolation;
 use crate::launch::{Gated, job_environment, reopen};
 use crate::text::shown;
 
-/// Starts it. The supervisor executes itself in between: what comes back is a run that couldn't be started, or, where
-/// that exec failed, one that was.
+/// Starts it and executes the supervisor anew: what comes back is a run that couldn't be started, or, where that exec
+/// failed, one that was.
 pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
     let record = &mut job.kept.record;
     let started = clock::rfc3339(&clock::now());
@@ -56,10 +56,12 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Broken, "it was cancelled before it began"));
     }
     let report = gated.open().map_err(|error| broken("cannot open the gate", error))?;
+    report.read(identity.pid).map_err(|refused| refused.failure(&job.kept.record.cmd))?;
     if !spec.policy.repeats() {
         job.kept.spec = None;
         spec.claims.iter().for_each(|claim| drop(crate::sys::close_on_exec(*claim)));
     }
-    let _ = hand_over(job.dir, &job.kept, Some(&report), None);
-    report.read(identity.pid).map_err(|refused| refused.failure(&job.kept.record.cmd))
+    job.kept.begun = true;
+    let _ = hand_over(job);
+    Ok(())
 }

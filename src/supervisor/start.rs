@@ -6,12 +6,13 @@ use std::os::fd::AsFd;
 
 use nix::unistd::getppid;
 
+use super::Job;
 use super::handover::Kept;
 use super::signals::Signals;
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation::{self, Place};
-use crate::launch::{Answer, Gated, LogFile, Report, Spec, Talk, job_environment};
+use crate::launch::{Gated, LogFile, Spec, Talk, job_environment};
 use crate::policy::Cycle;
 use crate::process::{Here, Identity};
 use crate::queue::{self, Queue};
@@ -24,9 +25,8 @@ pub(super) fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display
     Failure::new(Exit::Broken, format!("{what}: {error}"))
 }
 
-/// Starts the job, or accepts it where its first run has to wait; a step that fails takes back the ones before. The report
-/// is that of the gate that was opened.
-pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kept, Option<Report>), Failure> {
+/// Starts the job, or accepts it where its first run has to wait; a step that fails takes back the ones before.
+pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<Job<'a>, Failure> {
     let signals = prepare().map_err(|error| broken("cannot prepare the supervisor", error))?;
     if let Some(chdir) = &spec.chdir {
         std::env::set_current_dir(chdir)
@@ -35,7 +35,7 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
     let mut unique = unique_lock(spec, dir)?;
     let mut log = LogFile::new(spec)?;
     let created = clock::now();
-    let trying = |id: &str| drop(talk.say(&Answer::Trying(id.to_owned(), spec.log.file(id))));
+    let trying = |id: &str| drop(talk.note(id));
     let claim = Claim::new(dir, &spec.name, &clock::stamp(&created), trying, |id| log.claim(id))
         .map_err(|error| log.blame(error, |error| broken(format!("cannot claim an id in '{}'", shown(dir.path())), error)))?;
     let Claim { id, lock } = claim;
@@ -81,21 +81,21 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
     // From here on another `--unique` sees this job.
     drop(unique.take());
     // A cancel that came before the gate opens is heard: the command never runs.
-    let began = clock::monotonic();
+    let now = clock::monotonic();
+    let begun = gated.is_some();
     let opened = if agreed(talk, &signals) && dir.cancel_request(&id).is_none() {
-        let opened = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error));
-        opened.and_then(|report| join_queue(spec, dir, &id).map(|()| report))
+        open(spec, dir, &record, gated)
     } else {
         abandon(gated);
         Err(Failure::new(Exit::Broken, "the launch was called off"))
     };
     match opened {
-        Ok(report) => {
-            let first = report.is_some().then_some(began);
-            let further = report.is_none() || spec.policy.repeats();
-            let cycle = Cycle::new(first, began);
+        Ok(file) => {
+            let further = !begun || spec.policy.repeats();
+            let cycle = Cycle::new(begun.then_some(now), now);
             let spec = further.then(|| spec.clone());
-            Ok((Kept { record, lock, cycle, place, spec, due: None, recovered: false }, report))
+            let kept = Kept { record, lock, cycle, place, spec, due: None, begun, recovered: false };
+            Ok(Job { dir, kept, file, signals, heard: None })
         }
         Err(failure) => {
             withdraw(dir, &record, lock);
@@ -103,6 +103,18 @@ pub(super) fn start(spec: &Spec, dir: &StateDir, talk: &mut Talk) -> Result<(Kep
             Err(failure)
         }
     }
+}
+
+/// Opens the gate of the first run, where it doesn't have to wait, and hears what comes of it.
+fn open<'a>(spec: &Spec, dir: &'a StateDir, record: &Record, gated: Option<Gated>) -> Result<RecordFile<'a>, Failure> {
+    let report = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))?;
+    join_queue(spec, dir, &record.id)?;
+    // The room for the verdict is set aside while the command is being executed.
+    let file = RecordFile::with_room(dir, record);
+    if let Some(report) = report {
+        report.read(record.pid.unwrap_or(0)).map_err(|refused| refused.failure(&spec.cmd))?;
+    }
+    Ok(file)
 }
 
 /// Leaves the caller's control group, with a process that waits at its gate and is gone where that fails.

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde_json::Value;
 
-use super::{Run, scratch, tool, until_some};
+use super::{Run, scratch, tool, until, until_some};
 
 /// The variable by which a test's processes are found again, whatever they did to leave their parents.
 const OWNER: &str = "BGTOOLS_TEST";
@@ -147,10 +147,13 @@ impl Jobs {
         String::from_utf8_lossy(&fs::read(self.record(id)["log"].as_str().unwrap()).unwrap()).into_owned()
     }
 
-    /// The supervisor of a job.
+    /// The supervisor of a job, as it stays: a moment after the launch it executes itself.
     #[track_caller]
     pub fn supervisor(&self, id: &str) -> i32 {
-        pid_in(&self.record(id)["supervisor"]["pid"])
+        let pid = pid_in(&self.record(id)["supervisor"]["pid"]);
+        let marked = |environ: &[u8]| environ.is_empty() || environ.split(|b| *b == 0).any(|v| v.starts_with(b"BG_SUPERVISOR="));
+        until("a supervisor that bears its mark", || std::fs::read(format!("/proc/{pid}/environ")).map_or(true, |e| marked(&e)));
+        pid
     }
 
     /// The command's process of a job.

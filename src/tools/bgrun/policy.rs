@@ -1,5 +1,6 @@
 //! What the supervisor is to do, as options.
 
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -121,7 +122,7 @@ impl PolicyArgs {
         {
             return Err(wrong("--warn-signal: its time before the limit is not shorter than the limit").into());
         }
-        let here = Here::look();
+        let here = LazyCell::new(Here::look);
         let others = |words: &[String]| words.iter().map(|word| other(dir, word, own, &here)).collect::<Result<Vec<_>, _>>();
         Ok(Policy {
             grace_s: self.grace.as_secs_f64(),

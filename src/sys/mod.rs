@@ -1,5 +1,9 @@
 //! The system calls that neither std nor nix offers safely: the only room with `unsafe` in it.
 
+mod memory;
+
+pub use memory::{give_back_memory, readable_at_rest};
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -146,6 +150,27 @@ pub fn random(bytes: &mut [u8]) -> io::Result<()> {
     if usize::try_from(given).is_ok_and(|given| given == bytes.len()) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
+/// Renames a variable of this process's environment, where there is one, in the very memory that `/proc/PID/environ` shows.
+/// What the longer name needs is cut off the value.
+pub fn rename_variable(from: &str, to: &str) {
+    // SAFETY: a process with one thread, so nobody reads or changes its environment meanwhile; the entries are strings in
+    // writable memory that end with a zero byte, and each is overwritten within its own length.
+    unsafe {
+        let mut entry = libc::environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let text = std::ffi::CStr::from_ptr(*entry).to_bytes();
+            if let Some(value) = text.strip_prefix(from.as_bytes()).filter(|rest| rest.starts_with(b"=")) {
+                let renamed = [to.as_bytes(), value].concat();
+                let length = text.len();
+                if length > to.len() {
+                    std::ptr::copy_nonoverlapping(renamed.as_ptr(), (*entry).cast(), length);
+                }
+            }
+            entry = entry.add(1);
+        }
+    }
+}
+
 /// Ends this process without running anything of the program it was forked from.
 pub fn exit_now() -> ! {
     // SAFETY: ends the process.
@@ -194,7 +219,10 @@ pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
 /// `EBADF` when there is none of that number.
 pub fn inherited(fd: RawFd) -> io::Result<File> {
     // SAFETY: asks only whether the descriptor is open.
-    checked(unsafe { libc::c_long::from(libc::fcntl(fd, libc::F_GETFD)) })?;
+    match checked(unsafe { libc::c_long::from(libc::fcntl(fd, libc::F_GETFD)) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Err(error),
+        _ => {}
+    }
     // SAFETY: it is open, was named to this process by the one that started it, and is taken once.
     Ok(unsafe { File::from_raw_fd(fd) })
 }
@@ -287,67 +315,6 @@ pub fn terminal_columns(terminal: impl AsFd) -> Option<usize> {
     // SAFETY: TIOCGWINSZ fills the winsize behind a valid pointer.
     let asked = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     (asked == 0).then_some(usize::from(size.ws_col))
-}
-
-/// As [`readable`], for a wait that may take days: gives back first what of this program's memory the kernel can bring back
-/// or nobody needs. Code and constants come back from the page cache, a page at a time; what lies below the stack's end and
-/// at the heap's is garbage. A supervisor then holds a fraction of what its start has touched.
-///
-/// # Errors
-/// As [`readable`].
-#[inline(never)]
-pub fn readable_at_rest(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> io::Result<Vec<bool>> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    // All that has to be built is built before: each page of code that is used behind the release comes back with its
-    // neighbours.
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-    let timeout = PollTimeout::try_from(timeout_ms).map_err(io::Error::other)?;
-    release(&spare_memory());
-    match poll(&mut polled, timeout) {
-        Ok(_) => Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
-        Err(nix::errno::Errno::EINTR) => Ok(vec![false; fds.len()]),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The same before a wait that is done otherwise.
-pub fn give_back_memory() {
-    release(&spare_memory());
-}
-
-/// The ranges of this process's memory whose pages nobody needs.
-fn spare_memory() -> Vec<(usize, usize)> {
-    // SAFETY: it takes an integer, and releases only what malloc has free.
-    unsafe { libc::malloc_trim(0) };
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let spare = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [range, mode, offset, _, inode, ref name @ ..] = fields[..] else { return None };
-        let (start, end) = range.split_once('-')?;
-        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
-        if name == ["[stack]"] {
-            let here = (&raw const start).addr();
-            // Frames grow downwards: two pages below this one nobody is.
-            let unused = (here & !0xfff).checked_sub(0x2000)?;
-            return (start..end).contains(&here).then(|| (start, unused.saturating_sub(start)));
-        }
-        // Only what can't have been written since it was mapped: code, and the constants before it. What the loader wrote
-        // and then protected is readable as well, but not at the start of the file.
-        let clean = mode == "r-xp" || (mode == "r--p" && offset.bytes().all(|b| b == b'0'));
-        (clean && inode != "0").then(|| (start, end - start))
-    };
-    maps.lines().filter_map(spare).collect()
-}
-
-/// Gives the ranges of [`spare_memory`] back.
-#[inline(never)]
-fn release(ranges: &[(usize, usize)]) {
-    for (start, length) in ranges {
-        // SAFETY: either a private mapping of a file that was never writable here, whose pages come back from the file, or
-        // the part of this thread's stack that lies pages below the frame that measured it, and further below this one's
-        // caller: nothing there is live.
-        unsafe { libc::madvise(*start as *mut libc::c_void, *length, libc::MADV_DONTNEED) };
-    }
 }
 
 /// Asks for a lease on an open file, `F_SETLEASE`: a read lease is refused (`EAGAIN`) while somebody has the file open
