@@ -52,6 +52,14 @@ fn every_target_is_there() {
     }
 }
 
+/// Where somebody looks first when the first job is over.
+#[test]
+fn the_first_jobs_report_is_where_it_is_said_to_be() {
+    let called = Run::new("make").cwd(root()).args(["-n", "rep6-ab-full"]).ok();
+    let out = called.split_once("--out '").unwrap().1.split_once('\'').unwrap().0.to_owned();
+    assert!(code().contains(&format!("{out}/report.html")), "{out}");
+}
+
 #[test]
 fn every_option_is_there() {
     for program in ["bgrun", "bgcancel", "bgstatus"] {
