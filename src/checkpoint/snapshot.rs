@@ -3,6 +3,7 @@
 //! It is built under a temporary name in the same directory, under a lock that says its maker lives. Files are copied,
 //! compared with their source afterwards, and synced; the manifest is written last; the rename never replaces.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
@@ -23,6 +24,7 @@ use super::formats::holes;
 use super::manifest::{self, Listed};
 use super::scan::Stat;
 use super::temporary::{Temporary, replace_link};
+use super::trash::names;
 
 /// Room beyond the files themselves that a copy needs: names, the manifest.
 const SLACK: u64 = 1 << 20;
@@ -409,12 +411,19 @@ impl Built<'_> {
         self.0.name()
     }
 
-    /// Gives the snapshot its name, `name` or `name_2` and so on when that is taken, durably.
+    /// Gives the snapshot its name, durably: `name`, or where that or a number of it is taken `name_N` above them all, so that
+    /// the last one of a second has the highest, whatever was rotated away meanwhile.
     ///
     /// # Errors
-    /// When it can't be renamed or synced.
+    /// When the directory can't be listed, or it can't be renamed or synced.
     pub fn publish(mut self, name: &str) -> io::Result<String> {
-        for n in 1_u32.. {
+        let standing = names(self.0.dir().open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)?;
+        let number = |standing: &OsStr| match standing.to_str()?.strip_prefix(name)? {
+            "" => Some(1),
+            rest => rest.strip_prefix('_')?.parse::<u32>().ok(),
+        };
+        let highest = standing.iter().filter_map(|(standing, _)| number(standing)).max().unwrap_or(0);
+        for n in highest.saturating_add(1)..=u32::MAX {
             let candidate = if n == 1 { name.to_owned() } else { format!("{name}_{n}") };
             match self.0.publish(&candidate) {
                 Ok(()) => return Ok(candidate),

@@ -56,6 +56,12 @@ impl<'a> Temporary<'a> {
         &self.name
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub const fn dir(&self) -> &Dir {
+        self.dir
+    }
+
     /// Its own descriptor.
     #[must_use]
     pub const fn handle(&self) -> &File {

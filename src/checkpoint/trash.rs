@@ -256,7 +256,7 @@ fn remove_in(parent: &File, name: &OsStr, kind: Option<Type>) -> io::Result<()> 
     }
 }
 
-fn names(listed: File) -> io::Result<Vec<(OsString, Option<Type>)>> {
+pub(super) fn names(listed: File) -> io::Result<Vec<(OsString, Option<Type>)>> {
     use std::os::unix::ffi::OsStrExt;
     let mut all = Vec::new();
     for entry in Listing::from_fd(listed.into())? {

@@ -68,6 +68,24 @@ fn a_file_becomes_a_directory_and_latest_follows() {
     assert_eq!(fs::read_to_string(dir.join("latest")).unwrap(), "mine");
 }
 
+/// What is rotated away in between gives its number to nobody: the newest would bear the name of the oldest.
+#[test]
+fn the_last_snapshot_of_a_second_has_the_highest_number() {
+    let (_scratch, dir, out) = stock();
+    // The numbers begin again with each second: some of these meet in one.
+    for _ in 0..8 {
+        let printed = ckpt(&dir, &["--save", out.to_str().unwrap(), "--keep", "2", "--min-age", "0s"]).ok();
+        let saved = printed.lines().next().unwrap().rsplit('/').next().unwrap().to_owned();
+        let key = |name: &String| {
+            let mut parts = name.splitn(4, '_');
+            let time = format!("{}_{}", parts.nth(1).unwrap(), parts.next().unwrap());
+            (time, parts.next().map_or(1, |n| n.parse::<u32>().unwrap()))
+        };
+        let newest = names(&dir).into_iter().filter(|name| name.starts_with("ckpt_")).max_by_key(key);
+        assert_eq!(newest, Some(saved), "{:?}", names(&dir));
+    }
+}
+
 /// Names taken in the same second get a number, and stay in the same series, in order.
 #[test]
 fn a_taken_name_is_never_replaced() {
