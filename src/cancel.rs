@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::isolation;
 use crate::process::{Family, Handle, Here, Identity, Mark, Orphaned, Stat, Survivor, stop};
 use crate::record::{CancelRequest, Evidence, Record, State, amend};
-use crate::state_dir::{Lock, Observed, Place, RecordFile, StateDir, holds, observe};
+use crate::state_dir::{Lock, Observed, Place, RecordFile, StateDir, observe};
 use crate::sys;
 
 /// What a supervisor may need beyond the grace: to notice, to kill, to write.
@@ -82,10 +82,10 @@ struct Asked {
     orphans: Vec<Identity>,
 }
 
-/// The supervisor behind a record's number, if it is the one that holds the job's lock: a record may name anybody.
-fn open_supervisor(dir: &StateDir, id: &str, supervisor: Identity) -> io::Result<Option<Handle>> {
+/// The supervisor behind a record's number, if it is one: a record may name anybody.
+fn open_supervisor(supervisor: Identity, key: &str) -> io::Result<Option<Handle>> {
     let handle = Handle::open(supervisor)?;
-    Ok(handle.filter(|_| holds(dir, id, supervisor.pid)))
+    Ok(handle.filter(|_| Mark::of(supervisor.pid) == Mark::Supervisor(key.as_bytes().to_vec())))
 }
 
 fn grace(request: &CancelRequest) -> Duration {
@@ -210,8 +210,8 @@ enum Held {
     Over(State),
 }
 
-/// Takes the lock, or finds the supervisor that holds it, or sees the job closed by who holds it. Of several that cancel an
-/// orphan one does the work, and holds the lock for moments.
+/// Takes the lock, or finds the supervisor that holds it, or sees the job closed by who holds it. A supervisor that is just
+/// starting its job has no mark yet, and of several that cancel an orphan one does the work: both take moments.
 fn holder(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::Result<Held> {
     let cannot = || format!("cannot take the lock of job '{id}'");
     let until = Instant::now() + patience;
@@ -224,7 +224,7 @@ fn holder(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::
             Ok(None) => return Ok(Held::Over(State::Cancelled)),
             Ok(Some(job)) => {
                 if let Some(supervisor) = job.record.supervisor.filter(|_| job.supervised)
-                    && let Some(handle) = open_supervisor(dir, id, supervisor.identity)?
+                    && let Some(handle) = open_supervisor(supervisor.identity, &job.record.key)?
                 {
                     return Ok(Held::Supervised(handle));
                 }

@@ -4,12 +4,10 @@
 //! the descriptor, whatever ends the process, and a reader can ask about it without taking it, so that no probe ever
 //! makes the owner's own try fail.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
@@ -92,18 +90,6 @@ impl Lock {
     pub fn remove(self, dir: &StateDir) -> io::Result<()> {
         remove(dir.as_fd(), &lock_name(&self.id))
     }
-}
-
-/// Whether process `pid` holds the lock of job `id`, by what the kernel says of its open files: a record can name anybody,
-/// and so can an environment. `false` where that can't be read.
-#[must_use]
-pub fn holds(dir: &StateDir, id: &str, pid: i32) -> bool {
-    let proc = Path::new("/proc").join(pid.to_string());
-    let Ok(lock) = fstatat(dir.as_fd(), lock_name(id).as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
-    let is_it = |fd: &Path| fs::metadata(fd).is_ok_and(|open| (open.dev(), open.ino()) == (lock.st_dev, lock.st_ino));
-    let locked = |fd: &OsStr| fs::read_to_string(proc.join("fdinfo").join(fd)).is_ok_and(|info| info.contains("OFDLCK"));
-    let mut files = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
-    files.any(|entry| is_it(&entry.path()) && locked(&entry.file_name()))
 }
 
 /// Asks about the lock of job `id` without touching it; works on a read-only file system.

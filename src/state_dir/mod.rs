@@ -23,7 +23,7 @@ pub use claim::Claim;
 pub use file::{create_new, read_file, replace_file};
 pub use listing::Listing;
 pub(crate) use listing::age;
-pub use lock::{Lock, Probe, holds};
+pub use lock::{Lock, Probe};
 pub use network::refuse_network;
 pub use record_file::RecordFile;
 pub use truth::{Observed, Place, observe};
