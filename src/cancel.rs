@@ -210,8 +210,9 @@ enum Held {
     Over(State),
 }
 
-/// Takes the lock, or finds the supervisor that holds it, or sees the job closed by who holds it. A supervisor that is just
-/// starting its job has no mark yet, and of several that cancel an orphan one does the work: both take moments.
+/// Takes the lock, or finds the supervisor that holds it, or sees the job closed by who holds it. A supervisor that was
+/// started in an environment too small for its mark has none in its first moments, and of several that cancel an orphan one
+/// does the work: both take moments.
 fn holder(dir: &StateDir, id: &str, here: &Here, patience: Duration) -> anyhow::Result<Held> {
     let cannot = || format!("cannot take the lock of job '{id}'");
     let until = Instant::now() + patience;

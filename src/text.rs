@@ -60,6 +60,31 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// For `#[serde(with)]`: a path as [`Text`], where serde would refuse bytes that aren't UTF-8.
+pub mod as_text {
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Text;
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        Text::from(path).serialize(serializer)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The deserializer's.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Text::deserialize(deserializer).map(|text| text.0.into())
+    }
+}
+
 /// Text that is safe on a terminal and in a log: control characters, the invisible ones that reorder a line, and bytes
 /// that aren't UTF-8 are written as escapes.
 #[must_use]

@@ -10,9 +10,10 @@ use bgtools::state_dir::{RecordFile, StateDir};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::support::enclosed::Nobody;
 use crate::support::jobs::{alive, send, status_of};
 use crate::support::run::path_of;
-use crate::support::{Jobs, Run, until, until_some};
+use crate::support::{Enclosed, Jobs, Run, needs_root, until, until_some};
 
 /// The descriptors of a process and what they are.
 fn descriptors(pid: i32) -> Vec<(i32, String)> {
@@ -140,6 +141,30 @@ fn names_are_data() {
     let learning = jobs.start(["-n", "学習", "--", "true"]);
     assert!(learning.starts_with("学習_"));
     assert_eq!(jobs.ended(&learning)["state"], "succeeded");
+}
+
+/// What a supervisor hands to itself names the directory, and a name is any bytes.
+#[test]
+fn a_supervisor_executes_itself_in_a_directory_of_any_name() {
+    let jobs = Jobs::new();
+    let dir = jobs.tmp().join(OsStr::from_bytes(b"j\xff"));
+    let words = ["-n", "a", "--restart", "on-failure", "--", "sleep", "1000"];
+    let said = jobs.at("bgrun", &dir).arg("--json").args(words).ok();
+    let record: Value = serde_json::from_str(&said).unwrap();
+    let of_supervisor = format!("/proc/{}/cmdline", record["supervisor"]["pid"]);
+    until("its exec", || fs::read(&of_supervisor).unwrap().split(|b| *b == 0).any(|word| word.starts_with(b"--supervisor=")));
+    jobs.at("bgcancel", &dir).arg("a").ok();
+}
+
+/// What the command asks for and can't have is said now, and not hours later.
+#[test]
+fn a_job_that_waits_is_refused_what_it_may_not_have() {
+    if !needs_root("needs two users") {
+        return;
+    }
+    let jobs = Enclosed::new();
+    let words = ["-n", "a", "--delay", "1h", "--nice", "-5", "--", "true"];
+    Nobody::new(&jobs).tool("bgrun").args(words).fails(125, &["cannot set the nice value"]);
 }
 
 #[test]

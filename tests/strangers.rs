@@ -301,25 +301,29 @@ fn a_job_inside_a_job_outlives_its_cancel() {
     }
 }
 
-/// Race 2: the inner job's supervisor hasn't executed itself yet, so that it was started with the outer job's key.
+/// Race 2: the inner job's supervisor hasn't executed itself yet, so that it was started with the outer job's key, or with no
+/// key at all, as by sudo or su.
 #[test]
 fn a_job_inside_a_job_outlives_its_cancel_from_its_first_moment() {
-    let jobs = Enclosed::new();
-    let late = "strace -f -qq -o /dev/null -P /proc/self/exe -e inject=execve:delay_enter=20s";
-    let script = format!(
-        r#"{late} "$BGRUN" -n inner -- bash -c 'echo $$ > "$T/inner"; sleep 1000 & wait' > "$T/inner.id" & echo $$ > "$T/outer"; wait"#
-    );
-    let bgrun = crate::support::path_of("bgrun");
-    let outer =
-        jobs.tool("bgrun").env("BGRUN", bgrun).args(["-n", "outer", "--", "bash", "-c", &script]).ok().trim_end().to_owned();
-    let (outer_pid, inner_pid) = (jobs.pid("outer"), jobs.pid("inner"));
-    let told = || fs::read_to_string(jobs.path("inner.id")).ok().filter(|id| id.ends_with('\n'));
-    let inner = until_some("the inner job's id", told).trim_end().to_owned();
-    assert_eq!(jobs.cancel(&["--grace", "0s", &outer]).ok(), format!("{outer} cancelled\n"));
-    jobs.is_over(&outer, "cancelled", &[outer_pid]);
-    assert!(jobs.alive(inner_pid) && jobs.alive(jobs.supervisor(&inner)), "the outer job's cancel reached into the inner one");
-    assert_eq!(jobs.cancel(&["inner"]).ok(), format!("{inner} cancelled\n"));
-    jobs.is_over(&inner, "cancelled", &[inner_pid]);
+    for environment in ["", r#"env -i PATH="$PATH" T="$T" BGTOOLS_DIR="$BGTOOLS_DIR""#] {
+        let jobs = Enclosed::new();
+        let late = "strace -f -qq -o /dev/null -P /proc/self/exe -e inject=execve:delay_enter=20s";
+        let inner = r#"-n inner -- bash -c 'echo $$ > "$T/inner"; sleep 1000 & wait' > "$T/inner.id""#;
+        let script = format!(r#"{environment} {late} "$BGRUN" {inner} & echo $$ > "$T/outer"; wait"#);
+        let bgrun = crate::support::path_of("bgrun");
+        let run = jobs.tool("bgrun").env("BGRUN", bgrun).args(["-n", "outer", "--", "bash", "-c", &script]);
+        let outer = run.ok().trim_end().to_owned();
+        let (outer_pid, inner_pid) = (jobs.pid("outer"), jobs.pid("inner"));
+        let told = || fs::read_to_string(jobs.path("inner.id")).ok().filter(|id| id.ends_with('\n'));
+        let inner = until_some("the inner job's id", told).trim_end().to_owned();
+        assert_eq!(jobs.cancel(&["--grace", "0s", &outer]).ok(), format!("{outer} cancelled\n"));
+        jobs.is_over(&outer, "cancelled", &[outer_pid]);
+        let alive = [inner_pid, jobs.supervisor(&inner)].map(|pid| jobs.alive(pid));
+        assert_eq!(alive, [true; 2], "{environment}: the outer job's cancel reached into the inner one");
+        assert_eq!(jobs.state(&inner), "running");
+        assert_eq!(jobs.cancel(&["inner"]).ok(), format!("{inner} cancelled\n"));
+        jobs.is_over(&inner, "cancelled", &[inner_pid]);
+    }
 }
 
 /// Race 2: the inner job's supervisor is dead, and its processes have come to the outer one's.

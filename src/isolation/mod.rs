@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failure};
 use crate::gauges::cgroup::Tree;
 use crate::process::Mark;
+use crate::text::Text;
 use group::Group;
 
 /// So many characters of a job's key name its units and groups.
@@ -59,7 +60,7 @@ pub struct Wish {
     /// What it may use at most.
     pub limits: Limits,
     /// `$XDG_RUNTIME_DIR`, where a user's manager listens.
-    pub runtime_dir: Option<PathBuf>,
+    pub runtime_dir: Option<Text>,
 }
 
 /// Whose place it is to be.

@@ -46,7 +46,7 @@ fn socket(wish: &Wish) -> PathBuf {
     let uid = nix::unistd::geteuid();
     let runtime = match &wish.runtime_dir {
         _ if uid.is_root() => PathBuf::from("/run"),
-        Some(dir) => dir.clone(),
+        Some(dir) => dir.as_os_str().into(),
         None => PathBuf::from(format!("/run/user/{uid}")),
     };
     runtime.join("systemd/private")

@@ -115,11 +115,14 @@ impl Gated {
         }
     }
 
-    /// Closes the gate, and returns when the process is gone: it never was the command.
-    pub fn abandon(self) {
+    /// Closes the gate, and returns when the process is gone: it never was the command. Says why it couldn't have been, where
+    /// that was found out.
+    #[must_use]
+    pub fn abandon(self) -> Option<Refused> {
         let Self { identity, gate, report } = self;
-        drop((gate, report));
-        gone(identity.pid);
+        drop(gate);
+        let refused = Report(report).read(identity.pid).err();
+        refused.filter(|refused| refused.step != Step::Killed && refused.errno != libc::ECANCELED)
     }
 }
 

@@ -11,7 +11,7 @@ use nix::unistd::{ForkResult, setsid};
 use super::talk::failure;
 use super::{Answer, Spec, Talk};
 use crate::exit::{Exit, Failure};
-use crate::process::{Family, JOB_KEY, SUPERVISOR_MARK, stop};
+use crate::process::{Family, SUPERVISOR_MARK, stop};
 use crate::queue;
 use crate::record::Record;
 use crate::state_dir::{Lock, RecordFile, StateDir};
@@ -28,7 +28,7 @@ const BREATH_MS: i32 = 10;
 /// # Errors
 /// A [`Failure`] with the code for the caller.
 pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateDir, Talk)) -> anyhow::Result<Record> {
-    let started = start_supervisor(dir, &spec.claims, |talk| supervise(spec, dir, talk));
+    let started = start_supervisor(dir, &spec.key, &spec.claims, |talk| supervise(spec, dir, talk));
     let mut talk = started.map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
     match talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))? {
         Some(Answer::Started(record)) => Ok(*record),
@@ -88,12 +88,12 @@ fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
     Ok(None)
 }
 
-/// Starts a supervisor with nothing of the caller's but the directory and the claims: `supervise` lives its life in a
-/// process of its own, which ends when it returns.
+/// Starts a supervisor of the job with this key, with nothing of the caller's but the directory and the claims: `supervise`
+/// lives its life in a process of its own, which ends when it returns.
 ///
 /// # Errors
 /// As `socketpair(2)` and `fork(2)`.
-pub fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
+pub fn start_supervisor(dir: &StateDir, key: &str, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
     let (ours, mut theirs) = Talk::pair()?;
     // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();
@@ -102,7 +102,7 @@ pub fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce
     if let Ok(ForkResult::Child) = forked {
         drop(ours);
         let kept = [&theirs.descriptors(), &[dir.file().as_raw_fd()][..], claims].concat();
-        match leave_the_caller(&kept) {
+        match leave_the_caller(key, &kept) {
             Ok(()) => supervise(theirs),
             Err(error) => drop(theirs.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
         }
@@ -116,9 +116,9 @@ pub fn start_supervisor(dir: &StateDir, claims: &[RawFd], supervise: impl FnOnce
 
 /// In the child: a session of its own, one more fork so that it never leads it, and none of the caller's files. Its
 /// parent from here on is whoever inherits orphans here.
-fn leave_the_caller(kept: &[RawFd]) -> io::Result<()> {
-    // Started from inside a job it bears that job's key, and must not be taken for one of its processes.
-    sys::rename_variable(JOB_KEY, SUPERVISOR_MARK);
+fn leave_the_caller(key: &str, kept: &[RawFd]) -> io::Result<()> {
+    // Until it executes itself: whoever looks must not take it for a process of the job that it may be started in.
+    sys::show_as_environment(&format!("{SUPERVISOR_MARK}={key}"));
     setsid()?;
     if let ForkResult::Parent { .. } = sys::fork()? {
         sys::exit_now();

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::isolation::Wish;
 use crate::record::{Policy, Record, Settings};
-use crate::text::Text;
+use crate::text::{Text, as_text};
 
 /// Everything that the launcher knows of a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,8 +44,9 @@ pub struct Spec {
     /// The command and its arguments, at least one.
     pub cmd: Vec<Text>,
     /// Where it is to run; the launcher's own directory when absent.
-    pub chdir: Option<PathBuf>,
+    pub chdir: Option<Text>,
     /// The jobs directory, absolute.
+    #[serde(with = "as_text")]
     pub dir: PathBuf,
     /// Where the log goes.
     pub log: LogPlace,
@@ -85,9 +86,9 @@ pub struct Spec {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum LogPlace {
     /// `ID.log` in this directory, made where it is absent.
-    Directory(PathBuf),
+    Directory(#[serde(with = "as_text")] PathBuf),
     /// This very file.
-    File(PathBuf),
+    File(#[serde(with = "as_text")] PathBuf),
 }
 
 impl LogPlace {
@@ -134,7 +135,7 @@ impl Spec {
         Self {
             name: record.name.clone(),
             cmd: record.cmd.clone(),
-            chdir: record.cwd.as_ref().map(|cwd| cwd.as_os_str().into()),
+            chdir: record.cwd.clone(),
             dir: dir.to_owned(),
             log: LogPlace::File(record.log.as_os_str().into()),
             env: record.env.clone(),

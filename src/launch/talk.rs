@@ -39,42 +39,43 @@ impl From<&Failure> for Answer {
 #[derive(Debug)]
 pub struct Talk {
     socket: BufReader<File>,
-    tried: File,
+    /// Where the system lets us have such a file; only tidying up after a SIGKILL needs it.
+    tried: Option<File>,
 }
 
 impl Talk {
     /// Both ends, closed by an exec.
     ///
     /// # Errors
-    /// As `socketpair(2)` and `memfd_create(2)`.
+    /// As `socketpair(2)`.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        let tried = File::from(memfd_create("tried", MFdFlags::MFD_CLOEXEC)?);
+        let tried = memfd_create("tried", MFdFlags::MFD_CLOEXEC).ok().map(File::from);
         let end = |socket, tried| Self { socket: BufReader::new(File::from(socket)), tried };
-        Ok((end(ours, tried.try_clone()?), end(theirs, tried)))
+        Ok((end(ours, tried.as_ref().and_then(|file| file.try_clone().ok())), end(theirs, tried)))
     }
 
     /// Its descriptors.
     #[must_use]
-    pub fn descriptors(&self) -> [RawFd; 2] {
-        [self.socket.get_ref().as_raw_fd(), self.tried.as_raw_fd()]
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        std::iter::once(self.socket.get_ref().as_raw_fd()).chain(self.tried.iter().map(AsRawFd::as_raw_fd)).collect()
     }
 
     /// Notes the id that is about to be tried: whatever happens to the supervisor now, the launcher can tidy up. It isn't
     /// said, since a launcher that hears something wakes up for it, on the processor that the job's process could have.
-    ///
-    /// # Errors
-    /// As `write(2)`.
-    pub fn note(&self, id: &str) -> io::Result<()> {
-        self.tried.write_all_at(format!("{id}\n").as_bytes(), 0)
+    pub fn note(&self, id: &str) {
+        if let Some(tried) = &self.tried {
+            let _ = tried.write_all_at(format!("{id}\n").as_bytes(), 0);
+        }
     }
 
     /// The id that was tried last.
     #[must_use]
     pub fn tried(&mut self) -> Option<String> {
         let mut noted = String::new();
-        self.tried.rewind().ok()?;
-        self.tried.read_to_string(&mut noted).ok()?;
+        let tried = self.tried.as_mut()?;
+        tried.rewind().ok()?;
+        tried.read_to_string(&mut noted).ok()?;
         noted.split_once('\n').map(|(id, _)| id.to_owned())
     }
 

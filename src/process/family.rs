@@ -20,9 +20,9 @@ pub const SUPERVISOR_MARK: &str = "BG_SUPERVISOR";
 /// Larger environments than this are cut.
 const LARGEST_ENVIRONMENT: u64 = 4 << 20;
 
-/// How often, and how long between, somebody in the middle of an exec is looked at: a program comes from a disk.
-const MOST_LOOKS: usize = 1000;
-const A_LOOK: Duration = Duration::from_millis(1);
+/// How often, and how long each time, is waited in all for those in the middle of an exec: a program comes from a disk.
+pub(super) const MOST_WAITS: u32 = 500;
+const A_WAIT: Duration = Duration::from_millis(1);
 
 /// How often the numbers given out meanwhile are looked at: on a machine that forks all the time some pass finds a pause.
 const MOST_PASSES: usize = 500;
@@ -44,15 +44,18 @@ impl Mark {
     /// Reads the environment that process `pid` was started with.
     #[must_use]
     pub fn of(pid: i32) -> Self {
+        Self::within(pid, &mut MOST_WAITS.clone())
+    }
+
+    /// The same with so many waits left for somebody in the middle of an exec: between its old memory and its new one a
+    /// process has no environment to show.
+    pub(super) fn within(pid: i32, waits: &mut u32) -> Self {
         let mut bytes = environment(pid);
-        for _ in 0..MOST_LOOKS {
-            if !bytes.as_ref().is_ok_and(Vec::is_empty) {
-                break;
-            }
-            // Between its old memory and its new one a process has no environment to show.
-            let in_exec = Stat::read(pid).is_some_and(|stat| stat.in_exec);
+        while bytes.as_ref().is_ok_and(Vec::is_empty) {
+            let in_exec = Stat::read(pid).is_some_and(|stat| stat.in_exec) && *waits > 0;
             if in_exec {
-                crate::sys::pass(A_LOOK);
+                *waits -= 1;
+                crate::sys::pass(A_WAIT);
             }
             bytes = environment(pid);
             if !in_exec {

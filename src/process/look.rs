@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use super::family::MOST_WAITS;
 use super::{Identity, Mark, Stat, all};
 use crate::sys;
 
@@ -24,12 +25,15 @@ pub(super) enum Settled {
 pub(super) struct Look {
     pub(super) seen: Vec<(Stat, Mark)>,
     first: i32,
+    /// What is left of the patience with those that are in the middle of an exec.
+    waits: u32,
 }
 
 impl Look {
     pub(super) fn new() -> Self {
         let first = last_pid().map_or(i32::MAX, |last| last.saturating_sub(RECENT));
-        Self { seen: all().into_iter().map(marked).collect(), first: first.max(1) }
+        let mut waits = MOST_WAITS;
+        Self { seen: all().into_iter().map(|stat| marked(stat, &mut waits)).collect(), first: first.max(1), waits }
     }
 
     /// Looks at the numbers given out since just before the look began; settled when none was given out meanwhile.
@@ -46,7 +50,8 @@ impl Look {
         let known: HashSet<Identity> = self.seen.iter().map(|(stat, _)| stat.identity()).collect();
         // A thread has a number as well, and no pidfd.
         let process = |stat: &Stat| !known.contains(&stat.identity()) && sys::pidfd_open(stat.pid).is_ok();
-        self.seen.extend((self.first..=last).filter_map(Stat::read).filter(process).map(marked));
+        let new: Vec<Stat> = (self.first..=last).filter_map(Stat::read).filter(process).collect();
+        self.see(new);
         self.first = last.saturating_sub(RECENT).max(1);
         if last_pid() == Some(last) { Settled::Yes } else { Settled::No }
     }
@@ -57,12 +62,16 @@ impl Look {
     pub(super) fn add(&mut self, pids: &[i32]) {
         let new = |stat: &Stat| self.seen.iter().all(|(seen, _)| seen.identity() != stat.identity());
         let new: Vec<Stat> = pids.iter().copied().filter_map(Stat::read).filter(new).collect();
-        self.seen.extend(new.into_iter().map(marked));
+        self.see(new);
+    }
+
+    fn see(&mut self, new: Vec<Stat>) {
+        self.seen.extend(new.into_iter().map(|stat| marked(stat, &mut self.waits)));
     }
 }
 
-fn marked(stat: Stat) -> (Stat, Mark) {
-    let mark = if stat.is_dead() { Mark::Unreadable } else { Mark::of(stat.pid) };
+fn marked(stat: Stat, waits: &mut u32) -> (Stat, Mark) {
+    let mark = if stat.is_dead() { Mark::Unreadable } else { Mark::within(stat.pid, waits) };
     (stat, mark)
 }
 

@@ -38,7 +38,7 @@ impl Claim {
         mut also_free: impl FnMut(&str) -> io::Result<bool>,
     ) -> io::Result<Self> {
         // In this order: what is pruned in between has left its mark.
-        let newest = newest(&dir.list()?, name);
+        let newest = newest(&dir.list_of(name)?, name);
         let pruned = dir.high_water(name)?;
         let (stamp, first) = above(stamp, newest.iter().chain(&pruned).map(String::as_str));
         for suffix in first..first.saturating_add(MOST_IN_A_SECOND) {

@@ -53,15 +53,21 @@ impl StateDir {
     /// # Errors
     /// As `readdir(3)`.
     pub fn list(&self) -> io::Result<Listing> {
+        self.list_of("")
+    }
+
+    /// The same of the names that begin so.
+    pub(super) fn list_of(&self, start: &str) -> io::Result<Listing> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir = Dir::openat(self.as_fd(), ".", flags, Mode::empty())?;
         let mut listing = Listing::default();
         for entry in dir.iter() {
             let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if name.starts_with('.') {
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(b".") || !name.starts_with(start.as_bytes()) {
                 continue;
             }
+            let Ok(name) = std::str::from_utf8(name) else { continue };
             if let Some(id) = name.strip_suffix(".json") {
                 listing.records.push(id.to_owned());
             } else if let Some(id) = name.strip_suffix(".lock") {

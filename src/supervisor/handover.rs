@@ -22,6 +22,7 @@ use crate::process::{JOB_KEY, SUPERVISOR_MARK};
 use crate::record::Record;
 use crate::state_dir::{Lock, StateDir};
 use crate::sys;
+use crate::text::as_text;
 
 /// How the program is told that it is a supervisor: `--supervisor=MEMFD`.
 const FLAG: &str = "--supervisor=";
@@ -40,6 +41,8 @@ pub(super) struct Kept {
     pub(super) due: Option<Duration>,
     /// The present run is this process's own, and was begun before it executed itself.
     pub(super) begun: bool,
+    /// How often the kernel had killed for memory when the present run began.
+    pub(super) oom_kills: Option<u64>,
     /// The record was begun by another supervisor.
     pub(super) recovered: bool,
 }
@@ -49,7 +52,7 @@ impl Kept {
     pub(super) fn recovered(record: Record, lock: Lock, cycle: Cycle, spec: Spec) -> Self {
         let mut place = Place::recorded(&record.isolation, record.cgroup.as_deref(), &record.key).unwrap_or_default();
         place.memory_max = spec.isolation.limits.memory_max;
-        Self { record, lock, cycle, place, spec: Some(spec), due: None, begun: false, recovered: true }
+        Self { record, lock, cycle, place, spec: Some(spec), due: None, begun: false, oom_kills: None, recovered: true }
     }
 }
 
@@ -65,6 +68,7 @@ pub struct Stage {
 #[derive(Serialize, Deserialize)]
 struct Handed {
     record: Record,
+    #[serde(with = "as_text")]
     path: PathBuf,
     dir: RawFd,
     lock: RawFd,
@@ -74,6 +78,7 @@ struct Handed {
     spec: Option<Spec>,
     due: Option<Duration>,
     begun: bool,
+    oom_kills: Option<u64>,
     recovered: bool,
 }
 
@@ -103,6 +108,7 @@ impl Stage {
                 spec: handed.spec,
                 due: handed.due,
                 begun: handed.begun,
+                oom_kills: handed.oom_kills,
                 recovered: handed.recovered,
             },
         })
@@ -121,14 +127,15 @@ pub(super) fn hand_over_with(inherited: impl Iterator<Item = (OsString, OsString
         let handed = Handed {
             record: kept.record.clone(),
             path: dir.path().to_owned(),
-            dir: left_open(dir.file())?,
-            lock: left_open(kept.lock.file())?,
-            spare: file.spare().map(left_open).transpose()?,
+            dir: number(dir.file()),
+            lock: number(kept.lock.file()),
+            spare: file.spare().map(number),
             cycle: kept.cycle.clone(),
             place: kept.place.clone(),
             spec: kept.spec.clone(),
             due: kept.due,
             begun: kept.begun,
+            oom_kills: kept.oom_kills,
             recovered: kept.recovered,
         };
         let mut memory = File::from(memfd_create("bgrun", MFdFlags::empty())?);
@@ -136,16 +143,19 @@ pub(super) fn hand_over_with(inherited: impl Iterator<Item = (OsString, OsString
         memory.rewind()?;
         let flag = format!("{FLAG}{}", memory.as_raw_fd());
         let argv = [CString::new("bgrun")?, CString::new(flag)?, CString::new(kept.record.id.as_str())?];
-        execve(c"/proc/self/exe", &argv, &environment(inherited, &kept.record.key))?;
-        Ok(())
+        let environment = environment(inherited, &kept.record.key);
+        // Last of all: what stays open over an exec would be a hook's as well, and a hook that holds the lock is taken for us.
+        let open = [Some(handed.dir), Some(handed.lock), handed.spare].into_iter().flatten();
+        open.clone().try_for_each(sys::keep_on_exec)?;
+        let refused = execve(c"/proc/self/exe", &argv, &environment);
+        open.for_each(|fd| drop(sys::close_on_exec(fd)));
+        Ok(refused.map(drop)?)
     };
     go().err().unwrap_or_else(|| io::ErrorKind::Other.into())
 }
 
-fn left_open(fd: impl AsFd) -> io::Result<RawFd> {
-    let fd = fd.as_fd().as_raw_fd();
-    sys::keep_on_exec(fd)?;
-    Ok(fd)
+fn number(fd: impl AsFd) -> RawFd {
+    fd.as_fd().as_raw_fd()
 }
 
 fn taken(fd: RawFd) -> io::Result<File> {

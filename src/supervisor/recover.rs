@@ -166,7 +166,7 @@ fn can_start(spec: &Spec, inherited: &[(OsString, OsString)]) -> Result<(), Stri
         return Err("it held claims of resgate, which ended with its supervisor; put resgate inside the job".into());
     }
     match &spec.chdir {
-        Some(cwd) => std::env::set_current_dir(cwd).map_err(|error| format!("directory '{}': {error}", shown(cwd))),
+        Some(cwd) => std::env::set_current_dir(&cwd.0).map_err(|error| format!("directory '{}': {error}", shown(&cwd.0))),
         None => Ok(()),
     }
 }

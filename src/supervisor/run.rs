@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Job;
 use super::handover::hand_over;
 use super::start::{begin, broken, runs};
+use super::verdict::machine_oom_kills;
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation;
@@ -41,21 +42,19 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
     let process = isolation::Job { key: &spec.key, id: &record.id, run: n, supervisor: crate::sys::pid(), pid: identity.pid };
     match job.kept.place.again(&spec.isolation, &process) {
         Ok(place) => job.kept.place = place,
-        Err(failure) => {
-            gated.abandon();
-            return Err(failure);
-        }
+        Err(failure) => return Err(gated.abandon().map_or(failure, |refused| refused.failure(&spec.cmd))),
     }
     runs(record, identity, &job.kept.place);
     if let Err(error) = job.file.replace(&job.kept.record) {
-        gated.abandon();
+        let _ = gated.abandon();
         return Err(broken("cannot write the record", error));
     }
     if job.dir.cancel_request(&job.kept.record.id).is_some() {
-        gated.abandon();
+        let _ = gated.abandon();
         return Err(Failure::new(Exit::Broken, "it was cancelled before it began"));
     }
     let report = gated.open().map_err(|error| broken("cannot open the gate", error))?;
+    job.kept.oom_kills = machine_oom_kills();
     report.read(identity.pid).map_err(|refused| refused.failure(&job.kept.record.cmd))?;
     if !spec.policy.repeats() {
         job.kept.spec = None;

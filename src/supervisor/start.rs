@@ -9,6 +9,7 @@ use nix::unistd::getppid;
 use super::Job;
 use super::handover::Kept;
 use super::signals::Signals;
+use super::verdict::machine_oom_kills;
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation::{self, Place};
@@ -29,13 +30,13 @@ pub(super) fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display
 pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<Job<'a>, Failure> {
     let signals = prepare().map_err(|error| broken("cannot prepare the supervisor", error))?;
     if let Some(chdir) = &spec.chdir {
-        std::env::set_current_dir(chdir)
-            .map_err(|error| broken(format!("cannot change to directory '{}'", shown(chdir)), error))?;
+        std::env::set_current_dir(&chdir.0)
+            .map_err(|error| broken(format!("cannot change to directory '{}'", shown(&chdir.0)), error))?;
     }
     let mut unique = unique_lock(spec, dir)?;
     let mut log = LogFile::new(spec)?;
     let created = clock::now();
-    let trying = |id: &str| drop(talk.note(id));
+    let trying = |id: &str| talk.note(id);
     let claim = Claim::new(dir, &spec.name, &clock::stamp(&created), trying, |id| log.claim(id))
         .map_err(|error| log.blame(error, |error| broken(format!("cannot claim an id in '{}'", shown(dir.path())), error)))?;
     let Claim { id, lock } = claim;
@@ -55,10 +56,15 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
             return Err(failure);
         }
     };
-    let abandon = |gated: Option<Gated>| gated.into_iter().for_each(Gated::abandon);
-    // Where the first run has to wait, this process has shown that it can have its place.
+    let abandon = |gated: Option<Gated>| gated.and_then(Gated::abandon);
+    // Where the first run has to wait, this process has shown that it can have its place, and what it asks for.
     let (gated, early) = if spec.policy.waits() { (None, Some(gated)) } else { (Some(gated), None) };
-    abandon(early);
+    if let Some(refused) = abandon(early) {
+        place.remove();
+        let _ = fs::remove_file(&log_path);
+        let _ = lock.remove(dir);
+        return Err(refused.failure(&spec.cmd));
+    }
     let mut record = accepted(spec, &id, &log_path, &created, &place);
     if let Some(gated) = &gated {
         begin(&mut record, clock::rfc3339(&clock::now()));
@@ -90,11 +96,11 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
         Err(Failure::new(Exit::Broken, "the launch was called off"))
     };
     match opened {
-        Ok(file) => {
+        Ok((file, oom_kills)) => {
             let further = !begun || spec.policy.repeats();
             let cycle = Cycle::new(begun.then_some(now), now);
             let spec = further.then(|| spec.clone());
-            let kept = Kept { record, lock, cycle, place, spec, due: None, begun, recovered: false };
+            let kept = Kept { record, lock, cycle, place, spec, due: None, begun, oom_kills, recovered: false };
             Ok(Job { dir, kept, file, signals, heard: None })
         }
         Err(failure) => {
@@ -105,16 +111,20 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
     }
 }
 
+/// The record with its room, and how often the kernel had killed for memory.
+type Opened<'a> = (RecordFile<'a>, Option<u64>);
+
 /// Opens the gate of the first run, where it doesn't have to wait, and hears what comes of it.
-fn open<'a>(spec: &Spec, dir: &'a StateDir, record: &Record, gated: Option<Gated>) -> Result<RecordFile<'a>, Failure> {
+fn open<'a>(spec: &Spec, dir: &'a StateDir, record: &Record, gated: Option<Gated>) -> Result<Opened<'a>, Failure> {
     let report = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))?;
     join_queue(spec, dir, &record.id)?;
-    // The room for the verdict is set aside while the command is being executed.
+    // While the command is being executed: the room for the verdict, and what tells later whether the kernel killed it.
     let file = RecordFile::with_room(dir, record);
+    let oom_kills = machine_oom_kills();
     if let Some(report) = report {
         report.read(record.pid.unwrap_or(0)).map_err(|refused| refused.failure(&spec.cmd))?;
     }
-    Ok(file)
+    Ok((file, oom_kills))
 }
 
 /// Leaves the caller's control group, with a process that waits at its gate and is gone where that fails.
@@ -123,10 +133,8 @@ fn place(spec: &Spec, id: &str, gated: Gated) -> Result<(Place, Gated), Failure>
     let job = isolation::Job { key: &spec.key, id, run, supervisor: sys::pid(), pid: gated.identity.pid };
     match isolation::enter(&spec.isolation, &job) {
         Ok(place) => Ok((place, gated)),
-        Err(failure) => {
-            gated.abandon();
-            Err(failure)
-        }
+        // A process that was refused something is gone by now, and can't be taken in anywhere.
+        Err(failure) => Err(gated.abandon().map_or(failure, |refused| refused.failure(&spec.cmd))),
     }
 }
 

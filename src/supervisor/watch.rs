@@ -127,7 +127,8 @@ fn watch_with(job: &mut Job<'_>, adopted: bool) -> Run {
     let command = job.kept.record.process().unwrap_or(Identity { pid: 0, start_ticks: 0 });
     // Of a child that ended SIGCHLD tells.
     let other = if adopted { Handle::open(command).ok().flatten() } else { None };
-    let mut reaping = Reaping { oom_kills_before: machine_oom_kills(), ..Reaping::default() };
+    let oom_kills_before = job.kept.oom_kills.take().or_else(machine_oom_kills);
+    let mut reaping = Reaping { oom_kills_before, ..Reaping::default() };
     let mut stopping: Option<Stopping> = None;
     let mut limits = Limits::of(job);
     if adopted {

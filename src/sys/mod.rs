@@ -150,24 +150,27 @@ pub fn random(bytes: &mut [u8]) -> io::Result<()> {
     if usize::try_from(given).is_ok_and(|given| given == bytes.len()) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Renames a variable of this process's environment, where there is one, in the very memory that `/proc/PID/environ` shows.
-/// What the longer name needs is cut off the value.
-pub fn rename_variable(from: &str, to: &str) {
-    // SAFETY: a process with one thread, so nobody reads or changes its environment meanwhile; the entries are strings in
-    // writable memory that end with a zero byte, and each is overwritten within its own length.
+/// Shows others one entry, and nothing else, where `/proc/PID/environ` has this process's environment: cut where that is too
+/// short for it. What the process itself sees of its environment is what it was.
+pub fn show_as_environment(shown: &str) {
+    // SAFETY: a process with one thread, so nobody reads or changes its environment meanwhile. The kernel has laid the entries
+    // side by side in writable memory, each ended by a zero byte; those that lie so are replaced by copies that are never
+    // freed, and only then overwritten, within the length that they had together.
     unsafe {
         let mut entry = libc::environ;
-        while !entry.is_null() && !(*entry).is_null() {
-            let text = std::ffi::CStr::from_ptr(*entry).to_bytes();
-            if let Some(value) = text.strip_prefix(from.as_bytes()).filter(|rest| rest.starts_with(b"=")) {
-                let renamed = [to.as_bytes(), value].concat();
-                let length = text.len();
-                if length > to.len() {
-                    std::ptr::copy_nonoverlapping(renamed.as_ptr(), (*entry).cast(), length);
-                }
-            }
+        if entry.is_null() || (*entry).is_null() {
+            return;
+        }
+        let start: *mut u8 = (*entry).cast();
+        let mut length = 0;
+        while !(*entry).is_null() && (*entry).cast() == start.add(length) {
+            let copy = std::ffi::CStr::from_ptr(*entry).to_bytes_with_nul().to_vec().leak();
+            length += copy.len();
+            *entry = copy.as_mut_ptr().cast();
             entry = entry.add(1);
         }
+        std::ptr::write_bytes(start, 0, length);
+        std::ptr::copy_nonoverlapping(shown.as_ptr(), start, shown.len().min(length - 1));
     }
 }
 

@@ -181,7 +181,7 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
     Ok(Spec {
         name: args.name.clone().unwrap_or_else(|| base_name(first)),
         cmd,
-        chdir: args.chdir.as_deref().map(absolute).transpose()?,
+        chdir: args.chdir.as_deref().map(absolute).transpose()?.map(Text::from),
         dir: args.dir.path()?,
         log: log_place(args)?,
         env: given(&args.env)?,
@@ -210,7 +210,7 @@ fn wish(args: &Args) -> Wish {
         cpus: args.cpus,
         pids_max: args.pids_max,
     };
-    Wish { how: args.isolate, limits, runtime_dir: variable("XDG_RUNTIME_DIR") }
+    Wish { how: args.isolate, limits, runtime_dir: variable("XDG_RUNTIME_DIR").map(Text::from) }
 }
 
 /// The descriptors by which resgate(1) keeps its promises: `resgate --gpus 1 -- bgrun …` promises to the job.

@@ -75,7 +75,7 @@ fn one(args: &Args, dir: &StateDir, id: &str, here: &Here) -> anyhow::Result<Opt
     if args.dry_run {
         return Ok(done(intent(remedy), seen.note.as_deref()));
     }
-    let mut talk = start_supervisor(dir, &[], |talk| recover(&seen, remedy, dir, talk)).with_context(cannot)?;
+    let mut talk = start_supervisor(dir, &seen.record.key, &[], |talk| recover(&seen, remedy, dir, talk)).with_context(cannot)?;
     // A full disk, or a command that is to hear of the end and takes its time, keeps no other job waiting.
     anyhow::ensure!(crate::sys::readable(&[talk.as_fd()], PATIENCE_MS)?[0], "{}: it takes long, and goes on", cannot());
     match talk.hear().with_context(cannot)? {
