@@ -151,8 +151,8 @@ impl Jobs {
     #[track_caller]
     pub fn supervisor(&self, id: &str) -> i32 {
         let pid = pid_in(&self.record(id)["supervisor"]["pid"]);
-        let marked = |environ: &[u8]| environ.is_empty() || environ.split(|b| *b == 0).any(|v| v.starts_with(b"BG_SUPERVISOR="));
-        until("a supervisor that bears its mark", || std::fs::read(format!("/proc/{pid}/environ")).map_or(true, |e| marked(&e)));
+        let executed = |words: &[u8]| words.is_empty() || words.split(|b| *b == 0).any(|w| w.starts_with(b"--supervisor="));
+        until("a supervisor's exec", || fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |words| executed(&words)));
         pid
     }
 
