@@ -144,6 +144,8 @@ def orphans_table(base, bin_dir, env):
     said = subprocess.run([os.path.join(bin_dir, "bgrun"), "--json", "-n", "orphans", "--", "/bin/sh", "-c", script],
                           env=env, check=True, capture_output=True)
     supervisor = json.loads(said.stdout)["supervisor"]["pid"]
+    # Settled: a moment after its launch a supervisor executes itself.
+    time.sleep(0.3)
     before = pss(supervisor)
     with open(gate, "w", encoding="ascii") as word:
         word.write("\n")
