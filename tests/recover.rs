@@ -367,6 +367,10 @@ fn a_shutdown_ends_the_run_and_not_the_job() {
     let running = jobs.start_with(&["--restart", "always", "--max-runs", "2", "--backoff", "10ms"], "running", script);
     let pausing = jobs.start_with(&["--every", "5s", "--max-runs", "2"], "pausing", r#"echo $BG_JOB_RUN >> "$T/pausing""#);
     let once = jobs.start("once", "exec sleep 600");
+    // A person may say so for a reason, and means the job.
+    let meant = jobs.start_with(&["--restart", "always"], "meant", "exec sleep 600");
+    jobs.cancel(&["--grace", "0s", "--reason", "the machine goes down", &meant]).ok();
+    assert_eq!(jobs.record(&meant)["state"], "cancelled");
     until("the pause", || jobs.state(&pausing) != "running");
     for id in [&pausing, &running, &once] {
         shut_down(id);
@@ -374,7 +378,7 @@ fn a_shutdown_ends_the_run_and_not_the_job() {
     assert_eq!(jobs.record(&once)["state"], "cancelled");
     assert_eq!(jobs.record(&running)["runs"][0]["exit"]["signal"], 15);
     let said = jobs.tool("bgrun").args(["--recover"]).ok();
-    assert!(said.contains(&format!("{running} started again")) && !said.contains(&once), "{said}");
+    assert!(said.contains(&format!("{running} started again")) && !said.contains(&once) && !said.contains(&meant), "{said}");
     for (id, name) in [(&running, "running"), (&pausing, "pausing")] {
         until("the second run's end", || jobs.record(id)["state"] == "succeeded");
         assert_eq!(fs::read_to_string(jobs.path(name)).unwrap(), "1\n2\n");
