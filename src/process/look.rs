@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::family::MOST_WAITS;
+use super::mark::MOST_WAITS;
 use super::{Identity, Mark, Stat, all};
 use crate::sys;
 

@@ -8,13 +8,15 @@ mod group;
 mod handle;
 mod here;
 mod look;
+mod mark;
 mod stat;
 mod stop;
 
-pub use family::{Family, JOB_KEY, Mark, Orphaned, SUPERVISOR_MARK};
+pub use family::{Family, Orphaned};
 pub use group::group_members;
 pub use handle::Handle;
 pub use here::Here;
+pub use mark::{JOB_KEY, Mark, SUPERVISOR_MARK};
 pub use stat::{Stat, all};
 pub use stop::{Stopped, Survivor, stop};
 
