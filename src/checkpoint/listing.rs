@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
@@ -144,4 +145,20 @@ impl Listing {
         self.taken += 1;
         Ok((!share.entries.is_empty() || !share.odd.is_empty()).then_some((self.taken, share)))
     }
+}
+
+/// All the entries of an open directory, for those who want them at once.
+///
+/// # Errors
+/// When it can't be listed.
+pub(super) fn names(listed: File) -> io::Result<Vec<(OsString, Option<Type>)>> {
+    let mut all = Vec::new();
+    for entry in Reader::from_fd(listed.into())? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            all.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
+        }
+    }
+    Ok(all)
 }

@@ -21,10 +21,10 @@ use super::digest::{Algorithm, Cache, Digest, Running};
 use super::dir::Dir;
 use super::entry::holds_state;
 use super::formats::holes;
+use super::listing::names;
 use super::manifest::{self, Listed};
 use super::scan::Stat;
 use super::temporary::{Temporary, replace_link};
-use super::trash::names;
 
 /// Room beyond the files themselves that a copy needs: names, the manifest.
 const SLACK: u64 = 1 << 20;

@@ -11,13 +11,14 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use nix::dir::{Dir as Listing, Type};
+use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::dir::{Dir, beneath};
+use super::listing::names;
 use super::scan::Unit;
 
 /// Where what was removed waits.
@@ -254,19 +255,6 @@ fn remove_in(parent: &File, name: &OsStr, kind: Option<Type>) -> io::Result<()> 
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-pub(super) fn names(listed: File) -> io::Result<Vec<(OsString, Option<Type>)>> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut all = Vec::new();
-    for entry in Listing::from_fd(listed.into())? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            all.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
-        }
-    }
-    Ok(all)
 }
 
 fn ends_with(name: &OsStr, end: &str) -> bool {

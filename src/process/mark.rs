@@ -1,4 +1,4 @@
-//! Whose a process is, by the environment that it was started with.
+//! Whose a process is, by the environment that it shows: the one it was started with, as a rule.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    /// Reads the environment that process `pid` was started with.
+    /// Reads the environment that process `pid` shows.
     #[must_use]
     pub fn of(pid: i32) -> Self {
         Self::within(pid, &mut MOST_WAITS.clone())
