@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::unistd::{ForkResult, setsid};
 
 use super::talk::failure;
 use super::{Answer, Spec, Talk};
@@ -92,37 +91,26 @@ fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
 /// lives its life in a process of its own, which ends when it returns.
 ///
 /// # Errors
-/// As `socketpair(2)` and `fork(2)`.
+/// As `socketpair(2)`, `clone(2)` and `fork(2)`.
 pub fn start_supervisor(dir: &StateDir, key: &str, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
     let (ours, mut theirs) = Talk::pair()?;
     // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
-    let forked = sys::fork();
-    if let Ok(ForkResult::Child) = forked {
-        drop(ours);
-        let kept = [&theirs.descriptors(), &[dir.file().as_raw_fd()][..], claims].concat();
-        match leave_the_caller(key, &kept) {
-            Ok(()) => supervise(theirs),
-            Err(error) => drop(theirs.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
-        }
-        sys::exit_now();
-    }
+    let kept = [&theirs.descriptors(), &[dir.file().as_raw_fd()][..], claims].concat();
+    let born = sys::orphan(|| match leave_the_caller(key, &kept) {
+        Ok(()) => supervise(theirs),
+        Err(error) => drop(theirs.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
+    });
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    forked?;
-    // The first child has ended by the time that the supervisor answers; nobody needs its status.
+    born?;
     Ok(ours)
 }
 
-/// In the child: a session of its own, one more fork so that it never leads it, and none of the caller's files. Its
-/// parent from here on is whoever inherits orphans here.
+/// In the supervisor, which has a session of its own and doesn't lead it: none of the caller's files, and what it shows.
 fn leave_the_caller(key: &str, kept: &[RawFd]) -> io::Result<()> {
     // Until it executes itself: whoever looks must not take it for a process of the job that it may be started in.
     sys::show_as_environment(&format!("{SUPERVISOR_MARK}={key}"));
-    setsid()?;
-    if let ForkResult::Parent { .. } = sys::fork()? {
-        sys::exit_now();
-    }
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGTSTP] {
         sys::ignore(signal);
     }

@@ -1,6 +1,5 @@
 //! The environment of a job: its caller's, what the options add, and the marks.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -26,18 +25,6 @@ pub fn job_environment(
     run: u32,
     log: &Path,
 ) -> Vec<CString> {
-    let mut env: BTreeMap<OsString, OsString> = inherited.filter(|(name, _)| name != SUPERVISOR_MARK).collect();
-    for name in ["MAKEFLAGS", "MFLAGS"] {
-        if let Some(flags) = env.remove(OsStr::new(name)) {
-            env.insert(name.into(), without_jobserver(&flags));
-        }
-    }
-    env.extend(spec.env.iter().map(|(name, value)| (name.into(), value.0.clone())));
-    if spec.memsafe {
-        for (name, value) in MEMSAFE {
-            env.entry(name.into()).or_insert_with(|| value.into());
-        }
-    }
     let run = run.to_string();
     let marks: [(&str, &OsStr); 7] = [
         ("GRAV_BG_JOB", "1".as_ref()),
@@ -48,12 +35,30 @@ pub fn job_environment(
         ("BG_JOB_LOG", log.as_ref()),
         (JOB_KEY, spec.key.as_ref()),
     ];
-    env.extend(marks.map(|(name, value)| (name.into(), value.to_owned())));
-    env.into_iter().filter_map(|(name, value)| entry(&name, &value)).collect()
+    let is_mark = |name: &OsStr| name == SUPERVISOR_MARK || marks.iter().any(|(mark, _)| name == *mark);
+    let given = |name: &OsStr| name.to_str().is_some_and(|name| spec.env.contains_key(name));
+    let mut entries = Vec::with_capacity(64);
+    let mut unset = if spec.memsafe { &MEMSAFE[..] } else { &[] }.to_vec();
+    unset.retain(|(name, _)| !spec.env.contains_key(*name));
+    for (name, value) in inherited.filter(|(name, _)| !is_mark(name) && !given(name)) {
+        unset.retain(|(memsafe, _)| name != *memsafe);
+        let of_make = name == "MAKEFLAGS" || name == "MFLAGS";
+        entries.push(entry(&name, if of_make { without_jobserver(&value) } else { value }.as_ref()));
+    }
+    entries.extend(unset.iter().map(|(name, value)| entry(name.as_ref(), value.as_ref())));
+    let others = spec.env.iter().map(|(name, value)| (OsStr::new(name), value.as_os_str()));
+    entries.extend(others.filter(|(name, _)| !is_mark(name)).map(|(name, value)| entry(name, value)));
+    entries.extend(marks.map(|(name, value)| entry(name.as_ref(), value)));
+    entries.into_iter().flatten().collect()
 }
 
+/// One as execve(2) takes it; none where a zero byte is in it.
 fn entry(name: &OsStr, value: &OsStr) -> Option<CString> {
-    CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
+    for part in [name.as_bytes(), b"=", value.as_bytes()] {
+        bytes.extend_from_slice(part);
+    }
+    CString::new(bytes).ok()
 }
 
 /// make(1)'s flags without the jobserver: its pipes are closed in the job, and a job that is a make of its own would

@@ -27,12 +27,15 @@ impl<'a> LogFile<'a> {
     /// # Errors
     /// A [`Failure`] that names the log or its directory.
     pub fn new(spec: &'a Spec) -> Result<Self, Failure> {
-        if let LogPlace::Directory(dir) = &spec.log
-            && let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir)
+        let unclaimed = spec.log.unclaimed(&spec.key);
+        let mut made = new_log(&unclaimed);
+        if let (Err(error), LogPlace::Directory(dir)) = (&made, &spec.log)
+            && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
         {
-            return Err(broken(format!("cannot make the log directory '{}'", shown(dir)), error));
+            let cannot = |error| broken(format!("cannot make the log directory '{}'", shown(dir)), error);
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot)?;
+            made = new_log(&unclaimed);
         }
-        let made = new_log(&spec.log.unclaimed(&spec.key));
         let file = made.map_err(|error| broken(cannot_make(&spec.log.file(&spec.name)), error))?;
         Ok(Self { spec, file, refused: None })
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! bgrun (launcher)            supervisor                        the job's process
-//!   two forks ──────────────▶  own session, locks a new id
-//!                              forks ───────────────────────────▶ own session, waits at the gate
+//!   a fork in a fork ───────▶  own session, locks a new id
+//!                              starts beside itself ────────────▶ own session, waits at the gate
 //!                              publishes the record
 //!   (lives? ) ◀────────────── opens the gate ──────────────────▶ exec
 //!            ◀── started ────  (or failed, and all is withdrawn)
@@ -20,7 +20,7 @@ mod environment;
 mod log;
 mod talk;
 
-pub use command::{Gated, Refused, Report, Step};
+pub use command::{Gated, Opened, Refused, be_the_last_to_die};
 pub use detach::{launch, start_supervisor};
 pub use environment::job_environment;
 pub use log::{LogFile, reopen};

@@ -23,7 +23,7 @@ impl Here {
         let text = |path: &str| super::proc_file(path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let line = |path: &str| text(path).trim().to_owned();
         Self {
-            host: line("/proc/sys/kernel/hostname"),
+            host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             machine_id: line("/etc/machine-id"),
             boot_id: line("/proc/sys/kernel/random/boot_id"),
             pid_ns: fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino()),

@@ -63,9 +63,8 @@ impl<'a> RecordFile<'a> {
     /// # Errors
     /// `EEXIST` when a record of that id is there: it is never replaced. Else as `write(2)`, `fdatasync(2)`, `rename(2)`.
     pub fn publish(&mut self, record: &Record) -> io::Result<()> {
-        let bytes = line(record);
-        self.set_aside(bytes.len())?;
-        self.write(&bytes, RenameFlags::RENAME_NOREPLACE)
+        self.spare = Some(self.make_spare()?);
+        self.write(&line(record), RenameFlags::RENAME_NOREPLACE)
     }
 
     /// Replaces the record; durable when it returns. After a failure the old one stands and a further try is welcome.
@@ -109,10 +108,20 @@ impl<'a> RecordFile<'a> {
         format!(".{}.json.next", self.id)
     }
 
+    /// Makes the file that is to be the next record; one that a killed supervisor has left gives way.
+    fn make_spare(&self) -> io::Result<File> {
+        let (dir, name) = (self.dir.as_fd(), self.spare_name());
+        match create_new(dir, name.as_str(), false) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove(dir, &name)?;
+                create_new(dir, name.as_str(), false)
+            }
+            made => made,
+        }
+    }
+
     fn set_aside(&mut self, len: usize) -> io::Result<()> {
-        let name = self.spare_name();
-        remove(self.dir.as_fd(), &name)?;
-        let file = create_new(self.dir.as_fd(), name.as_str(), false)?;
+        let file = self.make_spare()?;
         let room = i64::try_from(len + GROWTH).map_err(io::Error::other)?;
         match fallocate(&file, FallocateFlags::empty(), 0, room) {
             Ok(()) => {}
@@ -127,7 +136,10 @@ impl<'a> RecordFile<'a> {
     fn write(&mut self, bytes: &[u8], flags: RenameFlags) -> io::Result<()> {
         let spare = self.spare.as_ref().ok_or(io::ErrorKind::NotFound)?;
         spare.write_all_at(bytes, 0)?;
-        spare.set_len(bytes.len() as u64)?;
+        // What was set aside is longer.
+        if spare.metadata()?.len() != bytes.len() as u64 {
+            spare.set_len(bytes.len() as u64)?;
+        }
         spare.sync_data()?;
         let dir = self.dir.as_fd();
         match renameat2(dir, self.spare_name().as_str(), dir, record_name(&self.id).as_str(), flags) {

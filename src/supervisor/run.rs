@@ -36,8 +36,8 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
         _ => reopen(log_path, Some(&line)),
     };
     let log = log.map_err(|error| broken(format!("cannot open the log '{}'", shown(log_path)), error))?;
-    let environment = || job_environment(std::env::vars_os(), &spec, &record.id, n, log_path);
-    let gated = Gated::new(&spec, &log, environment).map_err(|error| broken("cannot fork", error))?;
+    let environment = job_environment(std::env::vars_os(), &spec, &record.id, n, log_path);
+    let gated = Gated::new(&spec, &log, environment).map_err(|error| broken("cannot start the job's process", error))?;
     let identity = gated.identity;
     let process = isolation::Job { key: &spec.key, id: &record.id, run: n, supervisor: crate::sys::pid(), pid: identity.pid };
     match job.kept.place.again(&spec.isolation, &process) {
@@ -53,9 +53,9 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
         let _ = gated.abandon();
         return Err(Failure::new(Exit::Broken, "it was cancelled before it began"));
     }
-    let report = gated.open().map_err(|error| broken("cannot open the gate", error))?;
+    let behind = gated.open().map_err(|error| broken("cannot open the gate", error))?;
     job.kept.oom_kills = machine_oom_kills();
-    report.read(identity.pid).map_err(|refused| refused.failure(&job.kept.record.cmd))?;
+    behind.outcome().map_err(|refused| refused.failure(&job.kept.record.cmd))?;
     if !spec.policy.repeats() {
         job.kept.spec = None;
         spec.claims.iter().for_each(|claim| drop(crate::sys::close_on_exec(*claim)));

@@ -44,9 +44,9 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
     let log = log.file;
     let mut file = RecordFile::new(dir, &id);
 
-    let environment = || job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
+    let environment = job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
     let placed = Gated::new(spec, &log, environment)
-        .map_err(|error| broken("cannot fork", error))
+        .map_err(|error| broken("cannot start the job's process", error))
         .and_then(|gated| place(spec, &id, gated));
     let (place, gated) = match placed {
         Ok(placed) => placed,
@@ -116,15 +116,14 @@ type Opened<'a> = (RecordFile<'a>, Option<u64>);
 
 /// Opens the gate of the first run, where it doesn't have to wait, and hears what comes of it.
 fn open<'a>(spec: &Spec, dir: &'a StateDir, record: &Record, gated: Option<Gated>) -> Result<Opened<'a>, Failure> {
-    let report = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))?;
+    let behind = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))?;
     join_queue(spec, dir, &record.id)?;
-    // While the command is being executed: the room for the verdict, and what tells later whether the kernel killed it.
-    let file = RecordFile::with_room(dir, record);
+    // While the command is being executed: what tells later whether the kernel killed it.
     let oom_kills = machine_oom_kills();
-    if let Some(report) = report {
-        report.read(record.pid.unwrap_or(0)).map_err(|refused| refused.failure(&spec.cmd))?;
+    if let Some(behind) = behind {
+        behind.outcome().map_err(|refused| refused.failure(&spec.cmd))?;
     }
-    Ok((file, oom_kills))
+    Ok((RecordFile::with_room(dir, record), oom_kills))
 }
 
 /// Leaves the caller's control group, with a process that waits at its gate and is gone where that fails.
@@ -162,8 +161,6 @@ pub(super) fn withdraw(dir: &StateDir, record: &Record, lock: Lock) {
 /// Becomes the parent of what its command leaves behind.
 pub(super) fn prepare() -> io::Result<Signals> {
     nix::sys::prctl::set_child_subreaper(true)?;
-    // Started from inside a job it has inherited a raised score; it must outlive what it watches.
-    let _ = fs::write("/proc/self/oom_score_adj", "0");
     Signals::new()
 }
 

@@ -363,6 +363,8 @@ fn by(request: &CancelRequest) -> String {
 
 /// How often the kernel has killed a process for memory since boot, anywhere on this machine.
 pub(super) fn machine_oom_kills() -> Option<u64> {
-    let vmstat = String::from_utf8(crate::process::proc_file("/proc/vmstat")?).ok()?;
-    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+    const LINE: &[u8] = b"\noom_kill ";
+    let vmstat = crate::process::proc_file("/proc/vmstat")?;
+    let number = &vmstat[memchr::memmem::find(&vmstat, LINE)? + LINE.len()..];
+    std::str::from_utf8(number.split(|b| *b == b'\n').next()?).ok()?.parse().ok()
 }

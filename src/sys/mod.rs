@@ -1,7 +1,11 @@
 //! The system calls that neither std nor nix offers safely: the only room with `unsafe` in it.
 
+mod beside;
+mod direct;
 mod memory;
 
+pub use beside::{Beside, Orders, Step, orphan};
+pub use direct::{default_signal, default_signals};
 pub use memory::{give_back_memory, readable_at_rest};
 
 use std::fs::File;
@@ -116,27 +120,7 @@ pub fn reap(pid: i32) -> io::Result<Option<Reaped>> {
 /// # Errors
 /// `EPERM` where the class needs a privilege.
 pub fn ioprio_set(class: u8, level: u8) -> io::Result<()> {
-    const WHO_PROCESS: i32 = 1;
-    const CLASS_SHIFT: i32 = 13;
-    let value = (i32::from(class) << CLASS_SHIFT) | i32::from(level);
-    // SAFETY: three integers.
-    checked(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) }).map(drop)
-}
-
-/// Adds to this process's nice value.
-///
-/// # Errors
-/// `EACCES` where lowering it needs a privilege.
-pub fn nice(by: i32) -> io::Result<()> {
-    const WHO: libc::__priority_which_t = libc::PRIO_PROCESS;
-    nix::errno::Errno::clear();
-    // SAFETY: two integers; -1 is a value and an error, told apart by errno.
-    let now = unsafe { libc::getpriority(WHO, 0) };
-    if now == -1 && nix::errno::Errno::last_raw() != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: three integers.
-    checked(libc::c_long::from(unsafe { libc::setpriority(WHO, 0, now.saturating_add(by)) })).map(drop)
+    direct::set_ioprio(class, level).map_err(io::Error::from_raw_os_error)
 }
 
 /// Fills a buffer with random bytes, `getrandom(2)`.
@@ -162,11 +146,16 @@ pub fn show_as_environment(shown: &str) {
             return;
         }
         let start: *mut u8 = (*entry).cast();
-        let mut length = 0;
-        while !(*entry).is_null() && (*entry).cast() == start.add(length) {
-            let copy = std::ffi::CStr::from_ptr(*entry).to_bytes_with_nul().to_vec().leak();
-            length += copy.len();
-            *entry = copy.as_mut_ptr().cast();
+        let (mut length, mut entries) = (0, 0);
+        while let Some(next) =
+            std::ptr::NonNull::new(*entry.add(entries)).filter(|next| next.as_ptr().cast() == start.add(length))
+        {
+            length += std::ffi::CStr::from_ptr(next.as_ptr()).to_bytes_with_nul().len();
+            entries += 1;
+        }
+        let copy = std::slice::from_raw_parts(start, length).to_vec().leak().as_mut_ptr();
+        for _ in 0..entries {
+            *entry = copy.add((*entry).cast::<u8>().offset_from_unsigned(start)).cast();
             entry = entry.add(1);
         }
         std::ptr::write_bytes(start, 0, length);
@@ -237,25 +226,6 @@ pub fn inode_of(fd: RawFd) -> Option<(u64, u64)> {
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: any number is allowed, and the pointer is to a live local of the right type.
     (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some((stat.st_dev, stat.st_ino))
-}
-
-/// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own
-/// runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
-pub fn default_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        default_signal(signal);
-    }
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-}
-
-/// Gives one signal its default disposition.
-pub fn default_signal(signal: i32) {
-    const SET_BYTES: usize = 8;
-    // The kernel's `struct sigaction` is four words at most, and no word of SIG_DFL is set. The C library's `signal` would
-    // refuse the two that it keeps for itself, which a caller may have ignored all the same.
-    let default = [0_usize; 4];
-    // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context. SIGKILL and SIGSTOP refuse.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<()>(), SET_BYTES) };
 }
 
 /// Ignores a signal; the disposition survives exec.
