@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -76,8 +77,14 @@ pub fn main<A: Parser>(tool: &Tool<A>) -> ExitCode {
 /// Runs a tool as a program, and says how it ends.
 #[must_use]
 pub fn outcome<A: Parser>(tool: &Tool<A>) -> Exit {
+    outcome_of(tool, tool.run)
+}
+
+/// The same where what it does needs more than its options.
+#[must_use]
+pub fn outcome_of<A: Parser>(tool: &Tool<A>, run: impl FnOnce(A, &mut Out) -> anyhow::Result<Exit>) -> Exit {
     let mut out = Out::new();
-    let result = run(tool, std::env::args_os().collect(), &mut out);
+    let result = parsed(tool, run, std::env::args_os().collect(), &mut out);
     let written = out.flush();
     match (result, written) {
         // `bgstatus | head`: a reader that has seen enough is no error.
@@ -93,9 +100,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| cause.kind() == ErrorKind::BrokenPipe)
 }
 
-fn run<A: Parser>(tool: &Tool<A>, words: Vec<OsString>, out: &mut Out) -> anyhow::Result<Exit> {
-    match A::try_parse_from(words) {
-        Ok(args) => (tool.run)(args, out),
+fn parsed<A: Parser>(
+    tool: &Tool<A>,
+    run: impl FnOnce(A, &mut Out) -> anyhow::Result<Exit>,
+    words: Vec<OsString>,
+    out: &mut Out,
+) -> anyhow::Result<Exit> {
+    // Its hundreds of pieces go with the program: given back one by one they would cost as much as the parsing.
+    let mut command = ManuallyDrop::new(A::command());
+    let args =
+        command.try_get_matches_from_mut(words).and_then(|matches| A::from_arg_matches_mut(&mut ManuallyDrop::new(matches)));
+    match args.map_err(|error| error.format(&mut command)) {
+        Ok(args) => run(args, out),
         Err(error) if matches!(error.kind(), Wrong::DisplayHelp | Wrong::DisplayVersion) => {
             write!(out, "{}", error.render())?;
             Ok(Exit::Done)

@@ -1,14 +1,16 @@
 //! See `bgrun(1)`. Started by itself with `--supervisor=…`, it is the supervisor of one job.
 
-use std::process::ExitCode;
+#![no_main]
 
-use bgtools::supervisor::Stage;
-use bgtools::{entry, supervisor, tools};
+use bgtools::supervisor::{self, Stage};
+use bgtools::{entry, tools};
 
-fn main() -> ExitCode {
+bgtools::door!(run().code());
+
+fn run() -> bgtools::exit::Exit {
     match Stage::from_args(std::env::args_os()) {
-        None => entry::main(&tools::bgrun::TOOL),
+        None => tools::bgrun::main(),
         Some(Ok(stage)) => supervisor::main(stage),
-        Some(Err(error)) => entry::report("bgrun", &anyhow::anyhow!("--supervisor is bgrun's own: {error}")).into(),
+        Some(Err(error)) => entry::report("bgrun", &anyhow::anyhow!("--supervisor is bgrun's own: {error}")),
     }
 }

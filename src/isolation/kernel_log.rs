@@ -1,4 +1,4 @@
-//! Whom the kernel says that it has killed for memory: `/dev/kmsg`, where it may be read.
+//! Whom the kernel says that it has killed for memory, `/dev/kmsg`, where it may be read; and how many, `/proc/vmstat`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -16,6 +16,15 @@ const FIRST_PID_NS: u64 = 0xEFFF_FFFC;
 const LEVELS: u32 = 8;
 /// The log's clock and ours differ by less.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// How often the kernel has killed a process for memory since boot, anywhere on this machine.
+#[must_use]
+pub fn machine_oom_kills() -> Option<u64> {
+    const LINE: &[u8] = b"\noom_kill ";
+    let vmstat = crate::process::proc_file("/proc/vmstat")?;
+    let number = &vmstat[memchr::memmem::find(&vmstat, LINE)? + LINE.len()..];
+    std::str::from_utf8(number.split(|b| *b == b'\n').next()?).ok()?.parse().ok()
+}
 
 /// The line that names process `pid` as killed for memory at most `ago`, waited for at most `patience`: the victim may be
 /// gone before the line is there.

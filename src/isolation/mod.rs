@@ -20,7 +20,7 @@ mod scopes;
 mod wire;
 
 pub use group::Counters;
-pub use kernel_log::killed_for_memory;
+pub use kernel_log::{killed_for_memory, machine_oom_kills};
 pub use limits::Limits;
 
 use std::io;

@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::{OOM_SCORE_ADJ, Spec};
 use crate::exit::{Exit, Failure};
 use crate::process::{Identity, Stat};
-use crate::sys::{Beside, Orders, Step};
+use crate::sys::{Berth, Beside, Orders, Step};
 use crate::text::{Text, shown};
 
 /// Why the command didn't start.
@@ -32,8 +32,6 @@ impl Refused {
         match self.step {
             None => Failure::new(Exit::Broken, "the job's process was killed before it became the command"),
             Some(Step::Prepare | Step::Gate) => of(Exit::Broken, "cannot prepare the job's process".into()),
-            Some(Step::OomScore) => of(Exit::Broken, "cannot set oom_score_adj".into())
-                .hint("only a privileged process may lower it; --oom-score-adj takes 0 to 1000 from anybody"),
             Some(Step::Nice) => of(Exit::Broken, "cannot set the nice value".into()),
             Some(Step::Ionice) => of(Exit::Broken, "cannot set the I/O class".into()),
             Some(Step::Exec) => {
@@ -54,11 +52,12 @@ pub struct Gated {
 }
 
 impl Gated {
-    /// Starts it. Its standard output and error are `log`, its input is the supervisor's.
+    /// Starts it. Its standard output and error are `log`, its input and its `oom_score_adj` are the supervisor's.
+    /// `ignored` are the signals that the supervisor ignores.
     ///
     /// # Errors
-    /// As `pipe2(2)` and `clone(2)`; `EINVAL` where a word of the command has a zero byte.
-    pub fn new(spec: &Spec, log: &File, environment: Vec<CString>) -> io::Result<Self> {
+    /// As `clone(2)`; `EINVAL` where a word of the command has a zero byte.
+    pub fn new(spec: &Spec, log: &File, environment: Vec<CString>, ignored: u64, berth: Berth) -> io::Result<Self> {
         let words: Vec<CString> =
             spec.cmd.iter().map(|word| CString::new(word.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
         let name = words.first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -67,7 +66,7 @@ impl Gated {
         let orders = Orders {
             log: log.as_raw_fd(),
             kept: spec.claims.clone(),
-            oom_score_adj: oom_score(spec.oom_score_adj)?.to_string().into_bytes(),
+            ignored,
             nice: spec.nice,
             ionice: spec.ionice,
             files,
@@ -75,7 +74,7 @@ impl Gated {
             words,
             environment,
         };
-        let process = Beside::new(orders)?;
+        let process = Beside::new(berth, orders).inspect_err(|_| be_the_last_to_die())?;
         let identity = Identity::of(process.pid).ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { identity, process })
     }
@@ -111,7 +110,6 @@ impl Opened {
     pub fn outcome(self) -> Result<(), Refused> {
         let pid = self.0.pid;
         let said = self.0.outcome();
-        // While it shared this memory, what it wrote into its own score was this process's as well.
         be_the_last_to_die();
         let refused = match said {
             Ok(Some((step, errno))) => Refused { step: Some(step), errno },
@@ -129,16 +127,32 @@ impl Opened {
 
 const SCORE: &str = "/proc/self/oom_score_adj";
 
-/// What the job's `oom_score_adj` is to be: where nothing else is wanted, that of the caller, and at least [`OOM_SCORE_ADJ`].
-fn oom_score(wanted: Option<i32>) -> io::Result<i32> {
-    match wanted {
-        Some(value) => Ok(value),
-        None => Ok(fs::read_to_string(SCORE)?.trim().parse::<i32>().map_err(io::Error::other)?.max(OOM_SCORE_ADJ)),
-    }
+/// Sets this process's `oom_score_adj` as the job is to have it, which inherits it: where nothing else is wanted, what it is,
+/// and at least [`OOM_SCORE_ADJ`].
+///
+/// # Errors
+/// Where it is to be lowered without the privilege.
+pub fn be_the_first_to_die(wanted: Option<i32>) -> Result<(), Failure> {
+    let set = || -> io::Result<()> {
+        let mut file = File::options().read(true).write(true).open(SCORE)?;
+        let value = if let Some(value) = wanted {
+            value
+        } else {
+            let mut text = [0; 16];
+            let length = file.read(&mut text)?;
+            let now = std::str::from_utf8(&text[..length]).map_err(io::Error::other)?.trim().parse::<i32>();
+            now.map_err(io::Error::other)?.max(OOM_SCORE_ADJ)
+        };
+        file.write_all(value.to_string().as_bytes())
+    };
+    set().map_err(|error| {
+        Failure::new(Exit::Broken, format!("cannot set oom_score_adj: {error}"))
+            .hint("only a privileged process may lower it; --oom-score-adj takes 0 to 1000 from anybody")
+    })
 }
 
-/// Takes back a raised `oom_score_adj`, as far as that is allowed: a supervisor must outlive what it watches, also where it
-/// is started from inside a job.
+/// Takes it back, as far as that is allowed: a supervisor must outlive what it watches, also where it is started from inside
+/// a job.
 pub fn be_the_last_to_die() {
     let _ = fs::write(SCORE, "0");
 }

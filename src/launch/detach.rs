@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Instant;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -16,29 +16,72 @@ use crate::record::Record;
 use crate::state_dir::{Lock, RecordFile, StateDir};
 use crate::sys;
 
+/// What a supervisor ignores: whatever a terminal, a full disk or a reader that is gone may send it.
+const IGNORED: [Signal; 6] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGTSTP];
+
+/// The signals that a supervisor ignores whose launcher ignored these.
+#[must_use]
+pub fn ignored_after(launchers: u64) -> u64 {
+    IGNORED.iter().fold(launchers, |mask, signal| mask | 1 << (*signal as i32 - 1))
+}
+
 /// How long a killed process may take to close its files: 5 s on a machine under load.
 const LAST_BREATHS: u32 = 500;
 const BREATH_MS: i32 = 10;
 
-/// Starts the job. When it returns the record, the command has been exec'd and the record is durable; on any failure no
-/// record, no process and no log is left. `supervise` lives the supervisor's life in a process of its own, which ends
-/// when it returns.
-///
-/// # Errors
-/// A [`Failure`] with the code for the caller.
-pub fn launch(spec: &Spec, dir: &StateDir, supervise: impl FnOnce(&Spec, &StateDir, Talk)) -> anyhow::Result<Record> {
-    let started = start_supervisor(dir, &spec.key, &spec.claims, |talk| supervise(spec, dir, talk));
-    let mut talk = started.map_err(|error| broken(format!("cannot start the supervisor: {error}")))?;
-    match talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))? {
-        Some(Answer::Started(record)) => Ok(*record),
-        Some(Answer::Failed { code, message, hint }) => {
-            // Its end closes the socket: nothing is left, that process included.
-            while talk.hear().is_ok_and(|answer| answer.is_some()) {}
-            Err(failure(code, message, hint).into())
+/// A supervisor that has no job yet: it makes itself ready while its launcher finds out what it is to do. Dropped, it is
+/// dismissed, and is gone by then.
+#[derive(Debug)]
+pub struct Standby {
+    talk: Option<Talk>,
+    key: String,
+}
+
+impl Standby {
+    /// Starts the supervisor of the job that is to have this key. `supervise` lives its life, in a process of its own, which
+    /// ends when it returns.
+    ///
+    /// # Errors
+    /// As [`start_supervisor`].
+    pub fn new(key: String, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Self> {
+        let talk = start_supervisor(&key, claims, supervise)?;
+        Ok(Self { talk: Some(talk), key })
+    }
+
+    /// The key of its job.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Lets it start the job. When this returns the record, the command has been exec'd and the record is durable; on any
+    /// failure no record, no process and no log is left.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the code for the caller.
+    pub fn launch(mut self, spec: &Spec, dir: &StateDir) -> anyhow::Result<Record> {
+        let mut talk = self.talk.take().ok_or_else(|| broken("no supervisor stands by".into()))?;
+        // That it was killed is heard.
+        let _ = talk.order(spec, dir);
+        match talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))? {
+            Some(Answer::Started(record)) => Ok(*record),
+            Some(Answer::Failed { code, message, hint }) => {
+                talk.wait_for_its_end();
+                Err(failure(code, message, hint).into())
+            }
+            None => {
+                tidy_up(spec, dir, talk.tried())?;
+                Err(broken("the supervisor was killed while it started the job".into()).into())
+            }
         }
-        None => {
-            tidy_up(spec, dir, talk.tried())?;
-            Err(broken("the supervisor was killed while it started the job".into()).into())
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        if let Some(mut talk) = self.talk.take() {
+            talk.say_no_more();
+            talk.wait_for_its_end();
         }
     }
 }
@@ -87,17 +130,17 @@ fn take_from_the_dying(dir: &StateDir, id: &str) -> io::Result<Option<Lock>> {
     Ok(None)
 }
 
-/// Starts a supervisor of the job with this key, with nothing of the caller's but the directory and the claims: `supervise`
-/// lives its life in a process of its own, which ends when it returns.
+/// Starts a supervisor of the job with this key, with nothing of the caller's but what it is to keep: `supervise` lives its
+/// life in a process of its own, which ends when it returns.
 ///
 /// # Errors
 /// As `socketpair(2)`, `clone(2)` and `fork(2)`.
-pub fn start_supervisor(dir: &StateDir, key: &str, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
+pub fn start_supervisor(key: &str, kept: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Talk> {
     let (ours, mut theirs) = Talk::pair()?;
     // A signal that comes before the child has a session of its own must neither end it nor be lost.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
-    let kept = [&theirs.descriptors(), &[dir.file().as_raw_fd()][..], claims].concat();
+    let kept = [&[theirs.descriptor()], kept].concat();
     let born = sys::orphan(|| match leave_the_caller(key, &kept) {
         Ok(()) => supervise(theirs),
         Err(error) => drop(theirs.say(&Answer::from(&broken(format!("cannot start the supervisor: {error}"))))),
@@ -111,7 +154,7 @@ pub fn start_supervisor(dir: &StateDir, key: &str, claims: &[RawFd], supervise: 
 fn leave_the_caller(key: &str, kept: &[RawFd]) -> io::Result<()> {
     // Until it executes itself: whoever looks must not take it for a process of the job that it may be started in.
     sys::show_as_environment(&format!("{SUPERVISOR_MARK}={key}"));
-    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGTSTP] {
+    for signal in IGNORED {
         sys::ignore(signal);
     }
     let null = File::options().read(true).write(true).open("/dev/null")?;

@@ -18,13 +18,7 @@ const MEMSAFE: [(&str, &str); 5] = [
 
 /// The environment of run `run` of job `id`, as execve(2) takes it.
 #[must_use]
-pub fn job_environment(
-    inherited: impl Iterator<Item = (OsString, OsString)>,
-    spec: &Spec,
-    id: &str,
-    run: u32,
-    log: &Path,
-) -> Vec<CString> {
+pub fn job_environment(inherited: Vec<(OsString, OsString)>, spec: &Spec, id: &str, run: u32, log: &Path) -> Vec<CString> {
     let run = run.to_string();
     let marks: [(&str, &OsStr); 7] = [
         ("GRAV_BG_JOB", "1".as_ref()),
@@ -40,7 +34,7 @@ pub fn job_environment(
     let mut entries = Vec::with_capacity(64);
     let mut unset = if spec.memsafe { &MEMSAFE[..] } else { &[] }.to_vec();
     unset.retain(|(name, _)| !spec.env.contains_key(*name));
-    for (name, value) in inherited.filter(|(name, _)| !is_mark(name) && !given(name)) {
+    for (name, value) in inherited.into_iter().filter(|(name, _)| !is_mark(name) && !given(name)) {
         unset.retain(|(memsafe, _)| name != *memsafe);
         let of_make = name == "MAKEFLAGS" || name == "MFLAGS";
         entries.push(entry(&name, if of_make { without_jobserver(&value) } else { value }.as_ref()));

@@ -20,8 +20,8 @@ mod environment;
 mod log;
 mod talk;
 
-pub use command::{Gated, Opened, Refused, be_the_last_to_die};
-pub use detach::{launch, start_supervisor};
+pub use command::{Gated, Opened, Refused, be_the_first_to_die, be_the_last_to_die};
+pub use detach::{Standby, ignored_after, start_supervisor};
 pub use environment::job_environment;
 pub use log::{LogFile, reopen};
 pub use talk::{Answer, Talk};
@@ -80,6 +80,12 @@ pub struct Spec {
     pub claimed: bool,
     /// Descriptors of claims, which the job is to hold: the only ones of the caller's that reach it.
     pub claims: Vec<RawFd>,
+    /// As whom it runs.
+    pub user: String,
+    /// The signals that the caller has left ignored, bit 0 for signal 1: the job ignores none.
+    pub ignored: u64,
+    /// The caller's control group, in which the job is as well unless it is moved.
+    pub cgroup: Option<String>,
 }
 
 /// Where a job's output goes. No file that is there is ever opened.
@@ -153,6 +159,9 @@ impl Spec {
             key: record.key.clone(),
             parent: record.parent.clone(),
             claims: Vec::new(),
+            user: record.user.clone(),
+            ignored: u64::MAX,
+            cgroup: None,
         }
     }
 }

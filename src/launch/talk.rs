@@ -1,17 +1,22 @@
-//! What a supervisor tells its launcher: one line over a socket pair. The launcher has nothing to say: that it lives is its
-//! consent.
+//! What a launcher and its supervisor tell each other: one line each over a socket pair. Behind its order the launcher has
+//! nothing to say: that it lives is its consent.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg, shutdown,
+    socketpair,
+};
 use serde::{Deserialize, Serialize};
 
+use super::Spec;
 use crate::exit::{Exit, Failure};
 use crate::record::{Record, line};
+use crate::state_dir::StateDir;
+use crate::sys::SharedNote;
 
 /// What the supervisor answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,12 +40,15 @@ impl From<&Failure> for Answer {
     }
 }
 
+/// More is read in more than one piece.
+const AN_ORDER: usize = 4 << 10;
+
 /// One end of the socket pair.
 #[derive(Debug)]
 pub struct Talk {
     socket: BufReader<File>,
-    /// Where the system lets us have such a file; only tidying up after a SIGKILL needs it.
-    tried: Option<File>,
+    /// Where the system lets us have such memory; only tidying up after a SIGKILL needs it.
+    tried: Option<Arc<SharedNote>>,
 }
 
 impl Talk {
@@ -50,33 +58,82 @@ impl Talk {
     /// As `socketpair(2)`.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        let tried = memfd_create("tried", MFdFlags::MFD_CLOEXEC).ok().map(File::from);
-        let end = |socket, tried| Self { socket: BufReader::new(File::from(socket)), tried };
-        Ok((end(ours, tried.as_ref().and_then(|file| file.try_clone().ok())), end(theirs, tried)))
+        let tried = SharedNote::new().ok().map(Arc::new);
+        let end = |socket| Self { socket: BufReader::new(File::from(socket)), tried: tried.clone() };
+        Ok((end(ours), end(theirs)))
     }
 
-    /// Its descriptors.
+    /// Its descriptor.
     #[must_use]
-    pub fn descriptors(&self) -> Vec<RawFd> {
-        std::iter::once(self.socket.get_ref().as_raw_fd()).chain(self.tried.iter().map(AsRawFd::as_raw_fd)).collect()
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.get_ref().as_raw_fd()
     }
 
     /// Notes the id that is about to be tried: whatever happens to the supervisor now, the launcher can tidy up. It isn't
     /// said, since a launcher that hears something wakes up for it, on the processor that the job's process could have.
     pub fn note(&self, id: &str) {
         if let Some(tried) = &self.tried {
-            let _ = tried.write_all_at(format!("{id}\n").as_bytes(), 0);
+            tried.write(id);
         }
     }
 
     /// The id that was tried last.
     #[must_use]
-    pub fn tried(&mut self) -> Option<String> {
-        let mut noted = String::new();
-        let tried = self.tried.as_mut()?;
-        tried.rewind().ok()?;
-        tried.read_to_string(&mut noted).ok()?;
-        noted.split_once('\n').map(|(id, _)| id.to_owned())
+    pub fn tried(&self) -> Option<String> {
+        self.tried.as_ref()?.read()
+    }
+
+    /// Orders a launch, in this very directory.
+    ///
+    /// # Errors
+    /// `EPIPE` when the supervisor is gone.
+    pub(super) fn order(&mut self, spec: &Spec, dir: &StateDir) -> io::Result<()> {
+        let (order, given) = (line(spec), [dir.file().as_raw_fd()]);
+        let with = [ControlMessage::ScmRights(&given)];
+        let socket = self.socket.get_mut();
+        let sent = sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&order)], &with, MsgFlags::MSG_NOSIGNAL, None)?;
+        socket.write_all(&order[sent..])
+    }
+
+    /// Waits for the order; `None` when the launcher has none or is gone.
+    ///
+    /// # Errors
+    /// As `recvmsg(2)`; one that can't be understood.
+    pub fn wait_for_order(&mut self) -> io::Result<Option<(Spec, StateDir)>> {
+        let mut order = vec![0; AN_ORDER];
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let socket = self.socket.get_ref().as_raw_fd();
+        let (length, dir) = {
+            let mut pieces = [IoSliceMut::new(&mut order)];
+            let heard = recvmsg::<()>(socket, &mut pieces, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+            let given = heard.cmsgs()?.find_map(|message| match message {
+                ControlMessageOwned::ScmRights(given) => given.first().copied(),
+                _ => None,
+            });
+            (heard.bytes, given)
+        };
+        order.truncate(length);
+        let Some(dir) = dir else { return Ok(None) };
+        let dir = crate::sys::inherited(dir)?;
+        if !order.ends_with(b"\n") {
+            self.socket.read_until(b'\n', &mut order)?;
+        }
+        if !order.ends_with(b"\n") {
+            return Ok(None);
+        }
+        let spec: Spec = serde_json::from_slice(&order)?;
+        let dir = StateDir::from_open(dir, spec.dir.clone());
+        Ok(Some((spec, dir)))
+    }
+
+    /// Leaves a supervisor without an order.
+    pub(super) fn say_no_more(&self) {
+        let _ = shutdown(self.socket.get_ref().as_raw_fd(), Shutdown::Write);
+    }
+
+    /// Waits until nothing is left, that process included: its end closes the socket.
+    pub(super) fn wait_for_its_end(&mut self) {
+        while self.hear().is_ok_and(|answer| answer.is_some()) {}
     }
 
     /// Says something.

@@ -43,6 +43,14 @@ pub(crate) fn proc_file(path: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The signals that this process ignores, and what it executes would: bit 0 is signal 1. All of them where that can't be read.
+#[must_use]
+pub fn ignored_signals() -> u64 {
+    let status = proc_file("/proc/self/status").and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(u64::MAX)
+}
+
 /// The control group of process `pid`: its path in the unified hierarchy, or in systemd's own where that one is bare.
 #[must_use]
 pub fn cgroup(pid: i32) -> Option<String> {

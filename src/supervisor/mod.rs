@@ -26,15 +26,17 @@ pub use handover::Stage;
 pub use recover::{Remedy, recover};
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use self::handover::{Kept, hand_over};
 use self::signals::{Sender, Signals};
+use self::start::Ready;
 use self::verdict::Run;
 use self::waiting::Waited;
 use crate::clock;
+use crate::exit::Exit;
 use crate::launch::{Answer, Spec, Talk};
 use crate::policy::{self, Next};
 use crate::record::State;
@@ -47,9 +49,18 @@ const SETTLE_MS: i32 = 10;
 /// A longer pause is spent in clean memory.
 const LONG_PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts the job and, in this same process, watches it to its end.
-pub fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk) {
-    match start::start(spec, dir, &talk) {
+/// Makes itself ready, waits for its launcher's order, starts the job and, in this same process, watches it to its end.
+pub fn stand_by(mut talk: Talk) {
+    let ready = start::ready();
+    match talk.wait_for_order() {
+        Ok(Some((spec, dir))) => supervise(&spec, &dir, talk, ready),
+        // Nobody will ever need it.
+        _ => std::mem::forget(talk),
+    }
+}
+
+fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk, ready: io::Result<Ready>) {
+    match start::start(spec, dir, &talk, ready) {
         Ok(job) => {
             if job.kept.spec.is_none() {
                 // The job holds them: with its last process they are free.
@@ -81,10 +92,10 @@ fn started(job: &Job<'_>, mut talk: Talk) {
 
 /// Goes on after its exec.
 #[must_use]
-pub fn main(stage: Stage) -> ExitCode {
+pub fn main(stage: Stage) -> Exit {
     let Stage { dir, kept, spare } = stage;
     live(Job::resumed(&dir, kept, spare));
-    ExitCode::SUCCESS
+    Exit::Done
 }
 
 /// A job and what its supervisor needs to look after it.

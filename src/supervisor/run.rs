@@ -5,11 +5,12 @@ use std::path::Path;
 use super::Job;
 use super::handover::hand_over;
 use super::start::{begin, broken, runs};
-use super::verdict::machine_oom_kills;
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::isolation;
-use crate::launch::{Gated, job_environment, reopen};
+use crate::isolation::{self, machine_oom_kills};
+use crate::launch::{Gated, be_the_first_to_die, job_environment, reopen};
+use crate::process::ignored_signals;
+use crate::sys::Berth;
 use crate::text::shown;
 
 /// Starts it and executes the supervisor anew: what comes back is a run that couldn't be started, or, where that exec
@@ -36,15 +37,18 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
         _ => reopen(log_path, Some(&line)),
     };
     let log = log.map_err(|error| broken(format!("cannot open the log '{}'", shown(log_path)), error))?;
-    let environment = job_environment(std::env::vars_os(), &spec, &record.id, n, log_path);
-    let gated = Gated::new(&spec, &log, environment).map_err(|error| broken("cannot start the job's process", error))?;
+    be_the_first_to_die(spec.oom_score_adj)?;
+    let environment = job_environment(std::env::vars_os().collect(), &spec, &record.id, n, log_path);
+    let gated = Berth::new()
+        .and_then(|berth| Gated::new(&spec, &log, environment, ignored_signals(), berth))
+        .map_err(|error| broken("cannot start the job's process", error))?;
     let identity = gated.identity;
     let process = isolation::Job { key: &spec.key, id: &record.id, run: n, supervisor: crate::sys::pid(), pid: identity.pid };
     match job.kept.place.again(&spec.isolation, &process) {
         Ok(place) => job.kept.place = place,
         Err(failure) => return Err(gated.abandon().map_or(failure, |refused| refused.failure(&spec.cmd))),
     }
-    runs(record, identity, &job.kept.place);
+    runs(record, identity, &job.kept.place, crate::process::cgroup(identity.pid));
     if let Err(error) = job.file.replace(&job.kept.record) {
         let _ = gated.abandon();
         return Err(broken("cannot write the record", error));

@@ -1,5 +1,6 @@
 //! From a spec to a running command or an accepted job, or to nothing.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -9,17 +10,16 @@ use nix::unistd::getppid;
 use super::Job;
 use super::handover::Kept;
 use super::signals::Signals;
-use super::verdict::machine_oom_kills;
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::isolation::{self, Place};
-use crate::launch::{Gated, LogFile, Spec, Talk, job_environment};
+use crate::isolation::{self, Place, machine_oom_kills};
+use crate::launch::{Gated, LogFile, Spec, Talk, be_the_first_to_die, ignored_after, job_environment};
 use crate::policy::Cycle;
 use crate::process::{Here, Identity};
 use crate::queue::{self, Queue};
 use crate::record::{Record, RunRecord, State, Supervisor, VERSION};
 use crate::state_dir::{Claim, Lock, RecordFile, StateDir, observe};
-use crate::sys;
+use crate::sys::{self, Berth};
 use crate::text::shown;
 
 pub(super) fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
@@ -27,8 +27,12 @@ pub(super) fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display
 }
 
 /// Starts the job, or accepts it where its first run has to wait; a step that fails takes back the ones before.
-pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<Job<'a>, Failure> {
-    let signals = prepare().map_err(|error| broken("cannot prepare the supervisor", error))?;
+pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk, ready: io::Result<Ready>) -> Result<Job<'a>, Failure> {
+    let ready = ready.map_err(|error| broken("cannot prepare the supervisor", error))?;
+    match spec.oom_score_adj {
+        None => ready.raised?,
+        wanted => be_the_first_to_die(wanted)?,
+    }
     if let Some(chdir) = &spec.chdir {
         std::env::set_current_dir(&chdir.0)
             .map_err(|error| broken(format!("cannot change to directory '{}'", shown(&chdir.0)), error))?;
@@ -44,8 +48,8 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
     let log = log.file;
     let mut file = RecordFile::new(dir, &id);
 
-    let environment = job_environment(std::env::vars_os(), spec, &id, 1, &log_path);
-    let placed = Gated::new(spec, &log, environment)
+    let environment = job_environment(ready.inherited, spec, &id, 1, &log_path);
+    let placed = Gated::new(spec, &log, environment, ignored_after(spec.ignored), ready.berth)
         .map_err(|error| broken("cannot start the job's process", error))
         .and_then(|gated| place(spec, &id, gated));
     let (place, gated) = match placed {
@@ -65,10 +69,18 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
         let _ = lock.remove(dir);
         return Err(refused.failure(&spec.cmd));
     }
-    let mut record = accepted(spec, &id, &log_path, &created, &place);
+    let Ready { signals, here, supervisor, oom_kills, .. } = ready;
+    let mut record = Record {
+        host: here.host,
+        machine_id: here.machine_id,
+        boot_id: here.boot_id,
+        pid_ns: here.pid_ns,
+        supervisor: Some(supervisor),
+        ..accepted(spec, &id, &log_path, &created, &place)
+    };
     if let Some(gated) = &gated {
         begin(&mut record, clock::rfc3339(&clock::now()));
-        runs(&mut record, gated.identity, &place);
+        runs(&mut record, gated.identity, &place, spec.cgroup.clone());
     }
     if let Err(error) = file.publish(&record) {
         abandon(gated);
@@ -96,7 +108,7 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
         Err(Failure::new(Exit::Broken, "the launch was called off"))
     };
     match opened {
-        Ok((file, oom_kills)) => {
+        Ok(file) => {
             let further = !begun || spec.policy.repeats();
             let cycle = Cycle::new(begun.then_some(now), now);
             let spec = further.then(|| spec.clone());
@@ -111,19 +123,14 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk) -> Result<J
     }
 }
 
-/// The record with its room, and how often the kernel had killed for memory.
-type Opened<'a> = (RecordFile<'a>, Option<u64>);
-
-/// Opens the gate of the first run, where it doesn't have to wait, and hears what comes of it.
-fn open<'a>(spec: &Spec, dir: &'a StateDir, record: &Record, gated: Option<Gated>) -> Result<Opened<'a>, Failure> {
+/// Opens the gate of the first run, where it doesn't have to wait, and hears what comes of it. Gives the record with its room.
+fn open<'a>(spec: &Spec, dir: &'a StateDir, record: &Record, gated: Option<Gated>) -> Result<RecordFile<'a>, Failure> {
     let behind = gated.map(Gated::open).transpose().map_err(|error| broken("cannot open the gate", error))?;
     join_queue(spec, dir, &record.id)?;
-    // While the command is being executed: what tells later whether the kernel killed it.
-    let oom_kills = machine_oom_kills();
     if let Some(behind) = behind {
         behind.outcome().map_err(|refused| refused.failure(&spec.cmd))?;
     }
-    Ok((RecordFile::with_room(dir, record), oom_kills))
+    Ok(RecordFile::with_room(dir, record))
 }
 
 /// Leaves the caller's control group, with a process that waits at its gate and is gone where that fails.
@@ -156,6 +163,37 @@ pub(super) fn withdraw(dir: &StateDir, record: &Record, lock: Lock) {
     RecordFile::new(dir, &record.id).withdraw(true);
     let _ = fs::remove_file(record.log.as_os_str());
     let _ = lock.remove(dir);
+}
+
+/// What a supervisor has done and looked up before it knows its job.
+pub(super) struct Ready {
+    signals: Signals,
+    here: Here,
+    supervisor: Supervisor,
+    /// How often the kernel had killed for memory.
+    oom_kills: Option<u64>,
+    /// Its caller's environment.
+    inherited: Vec<(OsString, OsString)>,
+    berth: Berth,
+    /// Its score is what its job is to inherit.
+    raised: Result<(), Failure>,
+}
+
+/// Does all that needs no order.
+pub(super) fn ready() -> io::Result<Ready> {
+    let signals = prepare()?;
+    let identity = Identity::own();
+    // The first look at the clock reads the time zone.
+    let _ = clock::now();
+    Ok(Ready {
+        signals,
+        here: Here::look(),
+        supervisor: Supervisor { identity, reaper: getppid().as_raw(), adopted: false },
+        oom_kills: machine_oom_kills(),
+        inherited: std::env::vars_os().collect(),
+        berth: Berth::new()?,
+        raised: be_the_first_to_die(None),
+    })
 }
 
 /// Becomes the parent of what its command leaves behind.
@@ -195,7 +233,6 @@ pub(super) fn unique_lock(spec: &Spec, dir: &StateDir) -> Result<Option<File>, F
 
 /// The record of a job that has no process yet.
 fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned, place: &Place) -> Record {
-    let here = Here::look();
     Record {
         version: VERSION,
         id: id.to_owned(),
@@ -206,16 +243,11 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned,
         env: spec.env.clone(),
         env_secret: spec.env_secret.clone(),
         log: log.into(),
-        user: crate::user::name(nix::unistd::geteuid().as_raw()),
-        host: here.host,
-        machine_id: here.machine_id,
-        boot_id: here.boot_id,
-        pid_ns: here.pid_ns,
+        user: spec.user.clone(),
         key: spec.key.clone(),
         parent: spec.parent.clone(),
         isolation: place.isolation.word().into(),
         cgroup: place.cgroup().map(str::to_owned),
-        supervisor: Some(Supervisor { identity: Identity::own(), reaper: getppid().as_raw(), adopted: false }),
         created: clock::rfc3339(created),
         reason: spec.policy.place.as_ref().filter(|_| !spec.policy.waits_first()).map(|place| queue::reason(&place.queue)),
         policy: spec.policy.clone(),
@@ -227,11 +259,11 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned,
 /// How many runs a record keeps.
 const RUNS_KEPT: usize = 50;
 
-/// Notes that the next run has this process.
-pub(super) fn runs(record: &mut Record, process: Identity, place: &Place) {
+/// Notes that the next run has this process; `cgroup` is its supervisor's.
+pub(super) fn runs(record: &mut Record, process: Identity, place: &Place, cgroup: Option<String>) {
     record.state = State::Running;
     place.isolation.word().clone_into(&mut record.isolation);
-    record.cgroup = place.cgroup().map(str::to_owned).or_else(|| crate::process::cgroup(process.pid));
+    record.cgroup = place.cgroup().map(str::to_owned).or(cgroup);
     record.unit.clone_from(&place.unit);
     (record.pid, record.pgid, record.sid) = (Some(process.pid), Some(process.pid), Some(process.pid));
     record.start_ticks = Some(process.start_ticks);

@@ -9,7 +9,7 @@ use super::watch::{Reaping, Stopping, empty};
 use super::{Job, hooks};
 use crate::clock;
 use crate::exit::Failure;
-use crate::isolation::{Counters, killed_for_memory};
+use crate::isolation::{Counters, killed_for_memory, machine_oom_kills};
 use crate::policy::{self, Next, Outcome, Why};
 use crate::process::Stat;
 use crate::queue;
@@ -359,12 +359,4 @@ fn killed(end: End, memory: &Memory) -> Option<String> {
 fn by(request: &CancelRequest) -> String {
     let why = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("cancelled by {}{why}", request.by)
-}
-
-/// How often the kernel has killed a process for memory since boot, anywhere on this machine.
-pub(super) fn machine_oom_kills() -> Option<u64> {
-    const LINE: &[u8] = b"\noom_kill ";
-    let vmstat = crate::process::proc_file("/proc/vmstat")?;
-    let number = &vmstat[memchr::memmem::find(&vmstat, LINE)? + LINE.len()..];
-    std::str::from_utf8(number.split(|b| *b == b'\n').next()?).ok()?.parse().ok()
 }

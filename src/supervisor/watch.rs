@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Job;
 use super::signals::Sender;
-use super::verdict::{Run, asked, ended, machine_oom_kills};
+use super::verdict::{Run, asked, ended};
 use super::watchdog::Watchdog;
 use crate::clock;
+use crate::isolation::machine_oom_kills;
 use crate::policy::{Action, Event, NEVER, Phase, Why, span, step};
 use crate::process::{Family, Handle, Identity, Stopped, stop};
 use crate::record::{CancelRequest, Evidence};

@@ -19,7 +19,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::unistd::{ForkResult, Pid, pipe2, setsid};
 use syscalls::Sysno;
 
-use super::direct::{add_nice, call, default_signals, fd, integer, set_ioprio};
+use super::direct::{add_nice, call, default_signals, fd, set_ioprio};
 
 /// Enough for a page of system calls.
 const SMALL: usize = 64 << 10;
@@ -110,19 +110,17 @@ pub fn orphan(life: impl FnOnce()) -> io::Result<()> {
 pub enum Step {
     /// Setting up its session and its files.
     Prepare = 1,
-    /// Raising or setting `oom_score_adj`.
-    OomScore = 2,
     /// Setting its nice value.
-    Nice = 3,
+    Nice = 2,
     /// Setting its I/O class.
-    Ionice = 4,
+    Ionice = 3,
     /// Waiting at its gate, which was closed.
-    Gate = 5,
+    Gate = 4,
     /// Executing the command.
-    Exec = 6,
+    Exec = 5,
 }
 
-const STEPS: [Step; 6] = [Step::Prepare, Step::OomScore, Step::Nice, Step::Ionice, Step::Gate, Step::Exec];
+const STEPS: [Step; 5] = [Step::Prepare, Step::Nice, Step::Ionice, Step::Gate, Step::Exec];
 
 /// What a process is to do before it waits at its gate, and what it is to become behind it.
 #[derive(Debug)]
@@ -131,8 +129,8 @@ pub struct Orders {
     pub log: RawFd,
     /// What else it is to hold.
     pub kept: Vec<RawFd>,
-    /// What to write into its own `oom_score_adj`.
-    pub oom_score_adj: Vec<u8>,
+    /// The signals that may be ignored here, bit 0 for signal 1: they aren't there.
+    pub ignored: u64,
     /// Added to its nice value.
     pub nice: Option<i32>,
     /// Its I/O class and level.
@@ -170,21 +168,40 @@ pub struct Beside {
     stack: ManuallyDrop<Stack>,
 }
 
-impl Beside {
-    /// Starts it. It leads a session of its own, its standard input is this process's, and nothing is open in it but what it
-    /// was told to keep; every signal has its default disposition.
+/// What a process beside needs before it is known what it is to become.
+pub struct Berth {
+    /// Its end, and this process's.
+    gate: (OwnedFd, OwnedFd),
+    /// This process's end, and its.
+    report: (OwnedFd, OwnedFd),
+    stack: Stack,
+}
+
+impl Berth {
+    /// Sets it up.
     ///
     /// # Errors
-    /// As `pipe2(2)`, `mmap(2)` and `clone(2)`.
-    pub fn new(orders: Orders) -> io::Result<Self> {
-        let (opened, gate) = pipe2(OFlag::O_CLOEXEC)?;
-        let (report, told) = pipe2(OFlag::O_CLOEXEC)?;
+    /// As `pipe2(2)` and `mmap(2)`.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { gate: pipe2(OFlag::O_CLOEXEC)?, report: pipe2(OFlag::O_CLOEXEC)?, stack: Stack::new(SMALL)? })
+    }
+}
+
+impl Beside {
+    /// Starts it. It leads a session of its own, its standard input is this process's, and nothing is open in it but what it
+    /// was told to keep; no signal is blocked and none is ignored. Its `oom_score_adj` is this process's, and while it
+    /// shares the memory none of the two has one of its own.
+    ///
+    /// # Errors
+    /// As `clone(2)`.
+    pub fn new(berth: Berth, orders: Orders) -> io::Result<Self> {
+        let Berth { gate: (opened, gate), report: (report, told), stack } = berth;
         let mut kept = [&[orders.log, opened.as_raw_fd(), told.as_raw_fd()], &orders.kept[..]].concat();
         kept.sort_unstable();
         let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
         let (words, environment) = (pointers(&orders.words), pointers(&orders.environment));
         let layout = Layout { kept, gate: opened.as_raw_fd(), report: told.as_raw_fd(), words, environment, orders };
-        let (mut layout, stack) = (ManuallyDrop::new(Box::new(layout)), ManuallyDrop::new(Stack::new(SMALL)?));
+        let (mut layout, stack) = (ManuallyDrop::new(Box::new(layout)), ManuallyDrop::new(stack));
         let flags = libc::CLONE_VM | libc::SIGCHLD;
         // SAFETY: it only reads the layout, which stays until it has left this memory, has a stack of its own, and calls
         // nothing that allocates, locks or knows `errno`.
@@ -269,8 +286,7 @@ impl Layout {
         for standard in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
             call(Sysno::dup3, [fd(self.orders.log), fd(standard), 0, 0, 0, 0]).map_err(at(Step::Prepare))?;
         }
-        default_signals();
-        self.be_the_first_to_die().map_err(at(Step::OomScore))?;
+        default_signals(self.orders.ignored);
         if let Some(nice) = self.orders.nice {
             add_nice(nice).map_err(at(Step::Nice))?;
         }
@@ -278,15 +294,6 @@ impl Layout {
             set_ioprio(class, level).map_err(at(Step::Ionice))?;
         }
         Ok(())
-    }
-
-    fn be_the_first_to_die(&self) -> Result<(), i32> {
-        let flags = integer(libc::O_WRONLY | libc::O_CLOEXEC);
-        let file = call(Sysno::openat, [integer(libc::AT_FDCWD), c"/proc/self/oom_score_adj".as_ptr().addr(), flags, 0, 0, 0])?;
-        let text = &self.orders.oom_score_adj;
-        let written = call(Sysno::write, [file, text.as_ptr().addr(), text.len(), 0, 0, 0]);
-        call(Sysno::close, [file, 0, 0, 0, 0, 0])?;
-        written.map(drop)
     }
 
     /// Waits at the gate. Where it is closed the supervisor died or withdrew: nobody would know of this process.
@@ -308,12 +315,11 @@ impl Layout {
         let mut refused = libc::ENOENT;
         for file in &self.orders.files {
             match call(Sysno::execve, [file.as_ptr().addr(), words, environment, 0, 0, 0]) {
-                Err(libc::ENOENT) => {}
+                // A success doesn't return.
+                Err(libc::ENOENT) | Ok(_) => {}
                 Err(libc::ENOTDIR) if self.orders.searched => {}
                 Err(libc::EACCES) => refused = libc::EACCES,
                 Err(other) => return other,
-                // It doesn't return.
-                Ok(_) => {}
             }
         }
         refused

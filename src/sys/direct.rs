@@ -7,9 +7,8 @@ use syscalls::{Sysno, syscall6};
 
 /// Makes one. The callers, all in this room, give each call what it takes: integers, and pointers to live memory.
 pub(super) fn call(number: Sysno, args: [usize; 6]) -> Result<usize, i32> {
-    let [a, b, c, d, e, f] = args;
     // SAFETY: as the callers promise.
-    unsafe { syscall6(number, a, b, c, d, e, f) }.map_err(syscalls::Errno::into_raw)
+    unsafe { syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5]) }.map_err(syscalls::Errno::into_raw)
 }
 
 pub(super) const fn fd(fd: RawFd) -> usize {
@@ -22,13 +21,13 @@ pub(super) const fn integer(value: i32) -> usize {
 
 const SIGNALS: i32 = 64;
 const SET_BYTES: usize = 8;
-/// The kernel's `struct sigaction` is four words at most, and no word of SIG_DFL is set; nor is one of an empty mask.
+/// The kernel's `struct sigaction` is four words at most, and no word of `SIG_DFL` is set; nor is one of an empty mask.
 const NONE: [usize; 4] = [0; 4];
 
-/// Gives every signal its default disposition and unblocks all, as a command expects to be started: Rust's own runtime
-/// ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec.
-pub fn default_signals() {
-    (1..=SIGNALS).for_each(default_signal);
+/// Gives these signals their default disposition, bit 0 is signal 1, and unblocks all, as a command expects to be started:
+/// Rust's own runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec. A handler isn't.
+pub fn default_signals(signals: u64) {
+    (1..=SIGNALS).filter(|signal| signals >> (signal - 1) & 1 == 1).for_each(default_signal);
     let _ = call(Sysno::rt_sigprocmask, [integer(libc::SIG_SETMASK), NONE.as_ptr().addr(), 0, SET_BYTES, 0, 0]);
 }
 

@@ -2,11 +2,15 @@
 
 mod beside;
 mod direct;
+mod door;
 mod memory;
+mod note;
 
-pub use beside::{Beside, Orders, Step, orphan};
+pub use beside::{Berth, Beside, Orders, Step, orphan};
 pub use direct::{default_signal, default_signals};
-pub use memory::{give_back_memory, readable_at_rest};
+pub use door::before_all;
+pub use memory::{expect_to_use, give_back_memory, readable_at_rest};
+pub use note::SharedNote;
 
 use std::fs::File;
 use std::io;

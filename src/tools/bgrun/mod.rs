@@ -19,14 +19,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::place::{DirArgs, absolute, variable};
 use super::waiting::{Follow, Wait, Waited, status_of};
 use crate::clock;
-use crate::entry::{Out, Tool, complain};
+use crate::entry::{self, Out, Tool, complain};
 use crate::exit::{Exit, Failure};
 use crate::isolation::{How, Limits, Wish};
-use crate::launch::{LogPlace, Spec, launch};
-use crate::process::Here;
+use crate::launch::{LogPlace, Spec, Standby};
+use crate::process::{Here, ignored_signals};
 use crate::record::{CancelRequest, Policy, Record, base_name, check_name, line};
 use crate::state_dir::{StateDir, observe};
-use crate::supervisor::supervise;
+use crate::supervisor;
 use crate::text::{Text, shown};
 
 /// The tool as [`crate::entry::main`] runs it.
@@ -141,8 +141,28 @@ fn io_class(text: &str) -> Result<(u8, u8), String> {
     }
 }
 
+/// What reading a command line takes of memory.
+const A_COMMAND_LINE: usize = 96 << 10;
+
+/// The tool as a program: its supervisor makes itself ready while the command line is read.
+#[must_use]
+pub fn main() -> Exit {
+    let standby = stand_by();
+    crate::sys::expect_to_use(A_COMMAND_LINE);
+    entry::outcome_of(&TOOL, |args, out| run_with(args, out, standby))
+}
+
 fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
+    run_with(args, out, stand_by())
+}
+
+fn stand_by() -> anyhow::Result<Standby> {
+    Standby::new(random_key()?, &claims(), supervisor::stand_by).context("cannot start the supervisor")
+}
+
+fn run_with(args: Args, out: &mut Out, standby: anyhow::Result<Standby>) -> anyhow::Result<Exit> {
     if args.recover {
+        drop(standby);
         return recover::run(&args, out);
     }
     if args.cmd.is_empty() {
@@ -152,7 +172,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let mut spec = spec(&args)?;
+    let standby = standby?;
+    let mut spec = spec(&args, standby.key())?;
     if args.dry_run {
         writeln!(out, "{}: {}", spec.name, crate::text::command_line(&words(&spec)))?;
         return Ok(Exit::Done);
@@ -163,7 +184,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
     let waiting = args.wait || args.follow;
     // Blocked from here on, read while waiting: a Ctrl-C that comes early cancels the job as well.
     let interrupts = waiting.then(interrupts).transpose().context("cannot listen to signals")?;
-    let record = launch(&spec, &dir, supervise)?;
+    let record = standby.launch(&spec, &dir)?;
     announce(&args, out, &record);
     match interrupts {
         Some(interrupts) => wait(&args, out, &dir, &record, &interrupts),
@@ -175,7 +196,7 @@ fn words(spec: &Spec) -> Vec<&OsStr> {
     spec.cmd.iter().map(Text::as_os_str).collect()
 }
 
-fn spec(args: &Args) -> anyhow::Result<Spec> {
+fn spec(args: &Args, key: &str) -> anyhow::Result<Spec> {
     let cmd: Vec<Text> = args.cmd.iter().map(|word| Text(word.clone())).collect();
     let first = args.cmd.first().filter(|word| !word.is_empty()).context("no command was given: it is empty")?;
     Ok(Spec {
@@ -195,9 +216,12 @@ fn spec(args: &Args) -> anyhow::Result<Spec> {
         unique: args.unique,
         unsafe_lock: args.unsafe_lock,
         policy: Policy::default(),
-        key: random_key()?,
+        key: key.to_owned(),
         claimed: !claims().is_empty(),
         claims: claims(),
+        user: crate::user::name(nix::unistd::geteuid().as_raw()),
+        ignored: ignored_signals(),
+        cgroup: crate::process::cgroup(crate::sys::pid()),
         parent: env::var("BG_JOB_ID").ok().filter(|id| crate::record::parse_id(id).is_some()),
     })
 }

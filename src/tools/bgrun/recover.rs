@@ -1,7 +1,7 @@
 //! `bgrun --recover`: after a reboot, or a killed supervisor, says what it found and what it did.
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::Context;
 use serde_json::json;
@@ -75,7 +75,8 @@ fn one(args: &Args, dir: &StateDir, id: &str, here: &Here) -> anyhow::Result<Opt
     if args.dry_run {
         return Ok(done(intent(remedy), seen.note.as_deref()));
     }
-    let mut talk = start_supervisor(dir, &seen.record.key, &[], |talk| recover(&seen, remedy, dir, talk)).with_context(cannot)?;
+    let mut talk = start_supervisor(&seen.record.key, &[dir.file().as_raw_fd()], |talk| recover(&seen, remedy, dir, talk))
+        .with_context(cannot)?;
     // A full disk, or a command that is to hear of the end and takes its time, keeps no other job waiting.
     anyhow::ensure!(crate::sys::readable(&[talk.as_fd()], PATIENCE_MS)?[0], "{}: it takes long, and goes on", cannot());
     match talk.hear().with_context(cannot)? {

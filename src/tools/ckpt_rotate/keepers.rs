@@ -82,7 +82,7 @@ pub(super) fn hold(args: &Args, name: &str) -> anyhow::Result<Exit> {
     let Some((program, words)) = args.cmd.split_first() else {
         return Err(Failure::new(Exit::Broken, "no command to run").into());
     };
-    crate::sys::default_signals();
+    crate::sys::default_signals(u64::MAX);
     let error = Command::new(program).args(words).exec();
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::CannotRun };
     Err(Failure::new(exit, format!("cannot run '{}': {error}", shown(program))).into())

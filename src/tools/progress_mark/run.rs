@@ -142,7 +142,7 @@ fn child(writer: &mut Writer, place: &Place, key: &[u8], here: &Here, command: &
     if let Err(error) = leased {
         return report(NAME, &error);
     }
-    sys::default_signals();
+    sys::default_signals(u64::MAX);
     let error = Command::new(&command[0]).args(&command[1..]).exec();
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::CannotRun };
     report(NAME, &Failure::new(exit, format!("cannot run '{}': {error}", shown(&command[0]))).into())
