@@ -60,7 +60,7 @@
 //!
 //! # Invariants
 //!
-//! - **The record is durable before the command runs.** Its process is forked first and waits at a gate; a launcher or
+//! - **The record is durable before the command runs.** Its process is started first and waits at a gate; a launcher or
 //!   supervisor that dies leaves the gate closed, and nothing runs that nobody knows of.
 //! - **The verdict is durable before the lock goes.** So a free lock without a verdict, read again, means that the
 //!   supervisor was killed. Readers derive `lost` from it and write nothing.

@@ -55,6 +55,60 @@ fn a_process_at_the_gate_holds_no_lock() {
     assert!(launcher.wait().unwrap().success());
 }
 
+/// The programs of this name that live inside.
+fn living(jobs: &Enclosed, name: &str) -> usize {
+    let script = r#"for dir in /proc/[0-9]*; do [ "$(cat "$dir/comm" 2>/dev/null)" != "$0" ] || echo "$dir"; done"#;
+    jobs.space.run("sh").args(["-c", script, name]).ok().lines().count()
+}
+
+/// A supervisor is started before it is known whether there will be a job.
+#[test]
+fn a_supervisor_without_an_order_is_gone_before_its_launcher() {
+    if !needs_root("makes a pid namespace") {
+        return;
+    }
+    let jobs = Enclosed::new();
+    let calls: [(&[&str], i32); 5] = [
+        (&["--help"], 0),
+        (&["--no-such-option"], 125),
+        (&["--dry-run", "--", "true"], 0),
+        (&["--after", "nobody", "--", "true"], 125),
+        (&["--recover"], 0),
+    ];
+    for (words, code) in calls {
+        assert_eq!(jobs.tool("bgrun").args(words).run().code, Some(code), "{words:?}");
+        assert_eq!(living(&jobs, "bgrun"), 0, "{words:?}");
+    }
+}
+
+#[test]
+fn a_supervisor_whose_launcher_dies_before_its_order_ends() {
+    if !needs_root("makes a pid namespace") {
+        return;
+    }
+    let jobs = Enclosed::new();
+    let held = r#"strace -qq -o /dev/null -e inject=sendmsg:delay_enter=1000s -e trace=sendmsg -I 4 "$0" -n a -- touch "$T/ran" & echo $! > "$T/strace""#;
+    jobs.space.run("sh").env("BGTOOLS_DIR", jobs.dir()).env("T", jobs.scratch()).args(["-c", held]).arg(path_of("bgrun")).ok();
+    until("the supervisor and its launcher", || living(&jobs, "bgrun") == 2);
+    let strace = jobs.pid("strace");
+    // Its tracee dies with it only where it is killed as well.
+    jobs.space.run("sh").args(["-c", r#"kill -KILL $(cat /proc/"$0"/task/"$0"/children) "$0""#, &strace.to_string()]).run();
+    until("the end of both", || living(&jobs, "bgrun") == 0);
+    assert!(!jobs.path("ran").exists() && fs::read_dir(jobs.dir()).is_ok_and(|left| left.count() == 0));
+}
+
+/// More than is read at once, and more than a socket holds.
+#[test]
+fn a_long_command_line_is_one_order() {
+    let jobs = Jobs::new();
+    let long = "x".repeat(100_000);
+    let script = r#"echo $(($(printf %s "$@" | wc -c)))"#;
+    let words = ["-n", "a", "--", "sh", "-c", script, "sh"].into_iter().chain([long.as_str(); 8]);
+    let id = jobs.start(words);
+    assert_eq!(jobs.ended(&id)["state"], "succeeded");
+    assert_eq!(jobs.log(&id), "800000\n");
+}
+
 #[test]
 fn success_means_that_the_command_runs_apart_from_its_caller() {
     let jobs = Jobs::new();

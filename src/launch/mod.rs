@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! bgrun (launcher)            supervisor                        the job's process
-//!   a fork in a fork ───────▶  own session, locks a new id
+//!   a fork in a fork ───────▶  own session
+//!   reads its command line     makes itself ready
+//!   an order ───────────────▶  locks a new id
 //!                              starts beside itself ────────────▶ own session, waits at the gate
 //!                              publishes the record
 //!   (lives? ) ◀────────────── opens the gate ──────────────────▶ exec
@@ -11,7 +13,7 @@
 //! ```
 //!
 //! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before
-//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either. The supervisor shows its own mark in its environment
+//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either; a supervisor without an order ends. The supervisor shows its own mark in its environment
 //! from its first instant, and a moment after the launch executes this program again: its memory is clean from then on.
 
 mod command;
