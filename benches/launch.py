@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Launch, memory and status, measured against what is installed of setsid nohup, nq and task-spooler.
 
-Every figure comes from one run on one machine: the candidates take turns, the medians are compared, and the ratios are
-what counts. Run it on a quiet machine: benches/launch.py [--rounds N] [--bin target/release]
+Every figure comes from one run on one machine: the candidates take turns in an order that is drawn anew each round, each
+begins when nothing of the one before runs any more, the medians are compared, and the ratios are what counts. Run it on a
+quiet machine: benches/launch.py [--rounds N] [--bin target/release]
 """
 
 import argparse
+import glob
 import json
 import os
+import random
 import select
 import shutil
 import statistics
@@ -45,7 +48,6 @@ class Candidate:
         self.returned.append(returned - began)
         self.running.append(max(running, returned) - began)
         self.ready()
-
 
     def wait_for_word(self, fd):
         poll = select.poll()
@@ -86,13 +88,34 @@ def candidates(base, bin_dir):
     return found
 
 
+def started_from(base):
+    """What lives of all that was started with this home."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ:
+                if f"HOME={base}\0".encode() in environ.read():
+                    found.add(pid)
+        except OSError:
+            pass
+    return found
+
+
+def rest(base, residents):
+    """A supervisor that is about to execute itself shows no home, and has its lock."""
+    while glob.glob(os.path.join(base, "jobs", "*.lock")) or started_from(base) - residents:
+        time.sleep(0.001)
+
+
 def launch_table(place, base, bin_dir, rounds):
     fifo = os.path.join(base, "fifo")
     os.mkfifo(fifo)
     runners = candidates(base, bin_dir)
+    residents = started_from(base)
     for _ in range(rounds):
-        for runner in runners:
+        for runner in random.sample(runners, len(runners)):
             runner.once(fifo)
+            rest(base, residents)
     reference = runners[0]
     print(f"\nlaunch, {place}, median of {rounds} (ratio to setsid nohup)")
     for runner in runners:

@@ -87,7 +87,7 @@ fn a_supervisor_whose_launcher_dies_before_its_order_ends() {
         return;
     }
     let jobs = Enclosed::new();
-    let held = r#"strace -qq -o /dev/null -e inject=sendmsg:delay_enter=1000s -e trace=sendmsg -I 4 "$0" -n a -- touch "$T/ran" & echo $! > "$T/strace""#;
+    let held = r#"strace -qq -o /dev/null -e inject=sendmsg:delay_enter=1000s -e trace=sendmsg -I 4 "$0" -n a -- touch "$T/ran" < /dev/null > /dev/null 2>&1 & echo $! > "$T/strace""#;
     jobs.space.run("sh").env("BGTOOLS_DIR", jobs.dir()).env("T", jobs.scratch()).args(["-c", held]).arg(path_of("bgrun")).ok();
     until("the supervisor and its launcher", || living(&jobs, "bgrun") == 2);
     let strace = jobs.pid("strace");

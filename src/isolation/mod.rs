@@ -123,6 +123,9 @@ pub struct Place {
     before: Counters,
     /// Where the scope's manager listens.
     manager: PathBuf,
+    /// A better one was tried, and may have moved the two before it failed.
+    #[serde(default)]
+    pub attempted: bool,
     /// What the run may have of memory.
     pub memory_max: Option<u64>,
 }
@@ -183,7 +186,7 @@ fn the_best(wish: &Wish, job: &Job<'_>) -> Result<Place, String> {
             Err(groups) => why.push(groups),
         }
     }
-    if limited { Err(why.join("; ")) } else { Ok(Place::default()) }
+    if limited { Err(why.join("; ")) } else { Ok(Place { attempted: !why.is_empty(), ..Place::default() }) }
 }
 
 /// `memory`: without that controller the unified tree isn't worth it.

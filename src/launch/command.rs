@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::{OOM_SCORE_ADJ, Spec};
 use crate::exit::{Exit, Failure};
 use crate::process::{Identity, Stat};
-use crate::sys::{Berth, Beside, Orders, Step};
+use crate::sys::{Berth, Beside, Memory, Orders, Step};
 use crate::text::{Text, shown};
 
 /// Why the command didn't start.
@@ -49,15 +49,25 @@ pub struct Gated {
     /// Who it is; its group and session have the same number.
     pub identity: Identity,
     process: Beside,
+    /// While it shares this memory.
+    raised: Option<Raised>,
 }
 
 impl Gated {
     /// Starts it. Its standard output and error are `log`, its input and its `oom_score_adj` are the supervisor's.
-    /// `ignored` are the signals that the supervisor ignores.
+    /// `ignored` are the signals that the supervisor may ignore.
     ///
     /// # Errors
     /// As `clone(2)`; `EINVAL` where a word of the command has a zero byte.
-    pub fn new(spec: &Spec, log: &File, environment: Vec<CString>, ignored: u64, berth: Berth) -> io::Result<Self> {
+    pub fn new(
+        spec: &Spec,
+        log: &File,
+        environment: Vec<CString>,
+        ignored: u64,
+        berth: Berth,
+        raised: Raised,
+        memory: Memory,
+    ) -> io::Result<Self> {
         let words: Vec<CString> =
             spec.cmd.iter().map(|word| CString::new(word.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
         let name = words.first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -74,9 +84,13 @@ impl Gated {
             words,
             environment,
         };
-        let process = Beside::new(berth, orders).inspect_err(|_| be_the_last_to_die())?;
-        let identity = Identity::of(process.pid).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { identity, process })
+        let process = Beside::new(berth, orders, memory)?;
+        let raised = Some(raised).filter(|_| memory == Memory::Shared);
+        let Some(identity) = Identity::of(process.pid) else {
+            let _ = Opened(process, raised).outcome();
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        Ok(Self { identity, process, raised })
     }
 
     /// Opens the gate. What comes of it is read from what is given back, that the process was refused or killed before
@@ -85,22 +99,27 @@ impl Gated {
     /// # Errors
     /// As `write(2)`.
     pub fn open(mut self) -> io::Result<Opened> {
-        self.process.open()?;
-        Ok(Opened(self.process))
+        let opened = self.process.open();
+        let behind = Opened(self.process, self.raised);
+        if let Err(error) = opened {
+            let _ = behind.outcome();
+            return Err(error);
+        }
+        Ok(behind)
     }
 
     /// Closes the gate, and returns when the process is gone: it never was the command. Says why it couldn't have been, where
     /// that was found out.
     #[must_use]
     pub fn abandon(self) -> Option<Refused> {
-        let refused = Opened(self.process).outcome().err();
+        let refused = Opened(self.process, self.raised).outcome().err();
         refused.filter(|refused| !matches!(refused.step, None | Some(Step::Gate)))
     }
 }
 
 /// A process behind its gate. Exec closes its report without a word, and so does a SIGKILL.
 #[derive(Debug)]
-pub struct Opened(Beside);
+pub struct Opened(Beside, Option<Raised>);
 
 impl Opened {
     /// Waits for its exec. Nobody has reaped it.
@@ -110,7 +129,7 @@ impl Opened {
     pub fn outcome(self) -> Result<(), Refused> {
         let pid = self.0.pid;
         let said = self.0.outcome();
-        be_the_last_to_die();
+        drop(self.1);
         let refused = match said {
             Ok(Some((step, errno))) => Refused { step: Some(step), errno },
             Ok(None) if Stat::read(pid).is_some_and(|stat| !stat.forked_only) => return Ok(()),
@@ -127,34 +146,55 @@ impl Opened {
 
 const SCORE: &str = "/proc/self/oom_score_adj";
 
-/// Sets this process's `oom_score_adj` as the job is to have it, which inherits it: where nothing else is wanted, what it is,
-/// and at least [`OOM_SCORE_ADJ`].
-///
-/// # Errors
-/// Where it is to be lowered without the privilege.
-pub fn be_the_first_to_die(wanted: Option<i32>) -> Result<(), Failure> {
-    let set = || -> io::Result<()> {
-        let mut file = File::options().read(true).write(true).open(SCORE)?;
-        let value = if let Some(value) = wanted {
-            value
-        } else {
-            let mut text = [0; 16];
-            let length = file.read(&mut text)?;
-            let now = std::str::from_utf8(&text[..length]).map_err(io::Error::other)?.trim().parse::<i32>();
-            now.map_err(io::Error::other)?.max(OOM_SCORE_ADJ)
-        };
-        file.write_all(value.to_string().as_bytes())
-    };
-    set().map_err(|error| {
-        Failure::new(Exit::Broken, format!("cannot set oom_score_adj: {error}"))
-            .hint("only a privileged process may lower it; --oom-score-adj takes 0 to 1000 from anybody")
-    })
+/// This process's `oom_score_adj` is what its job is to inherit; dropped, it is its own again. Whoever shares its memory shares
+/// its score, so that it is dropped when nobody does any more.
+#[derive(Debug)]
+pub struct Raised {
+    before: String,
 }
 
-/// Takes it back, as far as that is allowed: a supervisor must outlive what it watches, also where it is started from inside
-/// a job.
-pub fn be_the_last_to_die() {
-    let _ = fs::write(SCORE, "0");
+impl Raised {
+    /// Sets what the job is to have: where nothing else is wanted [`OOM_SCORE_ADJ`], or more where it may not be lowered to that.
+    ///
+    /// # Errors
+    /// Where what is wanted takes a privilege.
+    pub fn to(wanted: Option<i32>) -> Result<Self, Failure> {
+        let before = fs::read_to_string(SCORE).map_err(|error| cannot_set(&error))?;
+        let raised = Self { before };
+        raised.set(wanted)?;
+        Ok(raised)
+    }
+
+    /// Sets another.
+    ///
+    /// # Errors
+    /// As [`Raised::to`].
+    pub fn set(&self, wanted: Option<i32>) -> Result<(), Failure> {
+        match fs::write(SCORE, wanted.unwrap_or(OOM_SCORE_ADJ).to_string()) {
+            Err(error) if wanted.is_some() || error.kind() != io::ErrorKind::PermissionDenied => Err(cannot_set(&error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        if !be_the_last_to_die() {
+            let _ = fs::write(SCORE, &self.before);
+        }
+    }
+}
+
+fn cannot_set(error: &io::Error) -> Failure {
+    Failure::new(Exit::Broken, format!("cannot set oom_score_adj: {error}"))
+        .hint("only a privileged process may lower it; --oom-score-adj takes 0 to 1000 from anybody")
+}
+
+/// Lowers this process's score, as far as that is allowed: a supervisor must outlive what it watches, also where it is started
+/// from inside a job. Says whether it was.
+#[must_use]
+pub fn be_the_last_to_die() -> bool {
+    fs::write(SCORE, "0").is_ok()
 }
 
 /// Where the command may be: `PATH` is the job's own.

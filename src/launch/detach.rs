@@ -8,7 +8,7 @@ use std::time::Instant;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use super::talk::failure;
-use super::{Answer, Spec, Talk};
+use super::{Answer, Spec, Surroundings, Talk};
 use crate::exit::{Exit, Failure};
 use crate::process::{Family, SUPERVISOR_MARK, stop};
 use crate::queue;
@@ -35,6 +35,7 @@ const BREATH_MS: i32 = 10;
 pub struct Standby {
     talk: Option<Talk>,
     key: String,
+    claims: Vec<RawFd>,
 }
 
 impl Standby {
@@ -43,15 +44,21 @@ impl Standby {
     ///
     /// # Errors
     /// As [`start_supervisor`].
-    pub fn new(key: String, claims: &[RawFd], supervise: impl FnOnce(Talk)) -> io::Result<Self> {
-        let talk = start_supervisor(&key, claims, supervise)?;
-        Ok(Self { talk: Some(talk), key })
+    pub fn new(key: String, claims: Vec<RawFd>, supervise: impl FnOnce(Talk)) -> io::Result<Self> {
+        let talk = start_supervisor(&key, &claims, supervise)?;
+        Ok(Self { talk: Some(talk), key, claims })
     }
 
     /// The key of its job.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The claims that it keeps for its job.
+    #[must_use]
+    pub fn claims(&self) -> &[RawFd] {
+        &self.claims
     }
 
     /// Lets it start the job. When this returns the record, the command has been exec'd and the record is durable; on any
@@ -61,8 +68,13 @@ impl Standby {
     /// A [`Failure`] with the code for the caller.
     pub fn launch(mut self, spec: &Spec, dir: &StateDir) -> anyhow::Result<Record> {
         let mut talk = self.talk.take().ok_or_else(|| broken("no supervisor stands by".into()))?;
+        let ordered = talk.order(spec, dir).and_then(|()| talk.say(&Surroundings::look()));
         // That it was killed is heard.
-        let _ = talk.order(spec, dir);
+        if let Err(error) = ordered.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }) {
+            talk.say_no_more();
+            talk.wait_for_its_end();
+            return Err(broken(format!("cannot give the supervisor its order: {error}")).into());
+        }
         match talk.hear().map_err(|error| broken(format!("cannot hear the supervisor: {error}")))? {
             Some(Answer::Started(record)) => Ok(*record),
             Some(Answer::Failed { code, message, hint }) => {

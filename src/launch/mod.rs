@@ -5,7 +5,7 @@
 //!   a fork in a fork ───────▶  own session
 //!   reads its command line     makes itself ready
 //!   an order ───────────────▶  locks a new id
-//!                              starts beside itself ────────────▶ own session, waits at the gate
+//!   looks around ───────────▶  starts beside itself ────────────▶ own session, waits at the gate
 //!                              publishes the record
 //!   (lives? ) ◀────────────── opens the gate ──────────────────▶ exec
 //!            ◀── started ────  (or failed, and all is withdrawn)
@@ -22,7 +22,7 @@ mod environment;
 mod log;
 mod talk;
 
-pub use command::{Gated, Opened, Refused, be_the_first_to_die, be_the_last_to_die};
+pub use command::{Gated, Opened, Raised, Refused, be_the_last_to_die};
 pub use detach::{Standby, ignored_after, start_supervisor};
 pub use environment::job_environment;
 pub use log::{LogFile, reopen};
@@ -34,7 +34,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::isolation::Wish;
+use crate::isolation::{Wish, machine_oom_kills};
+use crate::process::{Here, cgroup, ignored_signals};
 use crate::record::{Policy, Record, Settings};
 use crate::text::{Text, as_text};
 
@@ -82,12 +83,33 @@ pub struct Spec {
     pub claimed: bool,
     /// Descriptors of claims, which the job is to hold: the only ones of the caller's that reach it.
     pub claims: Vec<RawFd>,
-    /// As whom it runs.
-    pub user: String,
+}
+
+/// What a launcher looks up while its supervisor claims an id: it is the same for both.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Surroundings {
     /// The signals that the caller has left ignored, bit 0 for signal 1: the job ignores none.
     pub ignored: u64,
-    /// The caller's control group, in which the job is as well unless it is moved.
+    /// Where both run.
+    pub here: Here,
+    /// As whom.
+    pub user: String,
+    /// In which control group: the job is in it as well unless it is moved.
     pub cgroup: Option<String>,
+    /// How often the kernel had killed for memory before the command ran.
+    pub oom_kills: Option<u64>,
+}
+
+impl Surroundings {
+    fn look() -> Self {
+        Self {
+            ignored: ignored_signals(),
+            here: Here::look(),
+            user: crate::user::name(nix::unistd::geteuid().as_raw()),
+            cgroup: cgroup(crate::sys::pid()),
+            oom_kills: machine_oom_kills(),
+        }
+    }
 }
 
 /// Where a job's output goes. No file that is there is ever opened.
@@ -161,9 +183,6 @@ impl Spec {
             key: record.key.clone(),
             parent: record.parent.clone(),
             claims: Vec::new(),
-            user: record.user.clone(),
-            ignored: u64::MAX,
-            cgroup: None,
         }
     }
 }

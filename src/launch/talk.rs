@@ -1,5 +1,5 @@
-//! What a launcher and its supervisor tell each other: one line each over a socket pair. Behind its order the launcher has
-//! nothing to say: that it lives is its consent.
+//! What a launcher and its supervisor tell each other: lines over a socket pair. Behind its order, and what it has found
+//! around both, the launcher has nothing to say: that it lives is its consent.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Write};
@@ -10,9 +10,10 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg, shutdown,
     socketpair,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Spec;
+use super::{Spec, Surroundings};
 use crate::exit::{Exit, Failure};
 use crate::record::{Record, line};
 use crate::state_dir::StateDir;
@@ -113,7 +114,10 @@ impl Talk {
             (heard.bytes, given)
         };
         order.truncate(length);
-        let Some(dir) = dir else { return Ok(None) };
+        let Some(dir) = dir else {
+            // An order without its directory: no descriptor was left for that.
+            return if order.is_empty() { Ok(None) } else { Err(nix::errno::Errno::EMFILE.into()) };
+        };
         let dir = crate::sys::inherited(dir)?;
         if !order.ends_with(b"\n") {
             self.socket.read_until(b'\n', &mut order)?;
@@ -124,6 +128,14 @@ impl Talk {
         let spec: Spec = serde_json::from_slice(&order)?;
         let dir = StateDir::from_open(dir, spec.dir.clone());
         Ok(Some((spec, dir)))
+    }
+
+    /// Hears what the launcher has found around both; `None` when it is gone.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub fn surroundings(&mut self) -> io::Result<Option<Surroundings>> {
+        self.line()
     }
 
     /// Leaves a supervisor without an order.
@@ -149,6 +161,10 @@ impl Talk {
     /// # Errors
     /// As `read(2)`.
     pub fn hear(&mut self) -> io::Result<Option<Answer>> {
+        self.line()
+    }
+
+    fn line<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let mut said = String::new();
         match self.socket.read_line(&mut said) {
             Ok(0) => Ok(None),

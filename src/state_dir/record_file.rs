@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, RenameFlags, fallocate, renameat2};
+use nix::sys::statvfs::fstatvfs;
 
 use super::file::{create_new, remove};
 use super::{StateDir, record_name};
@@ -63,8 +64,14 @@ impl<'a> RecordFile<'a> {
     /// # Errors
     /// `EEXIST` when a record of that id is there: it is never replaced. Else as `write(2)`, `fdatasync(2)`, `rename(2)`.
     pub fn publish(&mut self, record: &Record) -> io::Result<()> {
+        let bytes = line(record);
+        let room = fstatvfs(self.dir.as_fd())?;
+        // Where a file system says how much there is. The verdict's room is set aside while the command begins.
+        if room.blocks() > 0 && room.blocks_available() * room.fragment_size() < (bytes.len() + GROWTH) as u64 {
+            return Err(Errno::ENOSPC.into());
+        }
         self.spare = Some(self.make_spare()?);
-        self.write(&line(record), RenameFlags::RENAME_NOREPLACE)
+        self.write(&bytes, RenameFlags::RENAME_NOREPLACE)
     }
 
     /// Replaces the record; durable when it returns. After a failure the old one stands and a further try is welcome.

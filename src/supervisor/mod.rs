@@ -54,13 +54,18 @@ pub fn stand_by(mut talk: Talk) {
     let ready = start::ready();
     match talk.wait_for_order() {
         Ok(Some((spec, dir))) => supervise(&spec, &dir, talk, ready),
-        // Nobody will ever need it.
-        _ => std::mem::forget(talk),
+        order => {
+            if let Err(error) = order {
+                let _ = talk.say(&Answer::from(&start::broken("cannot understand the order", error)));
+            }
+            // Nobody will ever need it. Closed by its end, which the launcher waits for.
+            std::mem::forget(talk);
+        }
     }
 }
 
 fn supervise(spec: &Spec, dir: &StateDir, mut talk: Talk, ready: io::Result<Ready>) {
-    match start::start(spec, dir, &talk, ready) {
+    match start::start(spec, dir, &mut talk, ready) {
         Ok(job) => {
             if job.kept.spec.is_none() {
                 // The job holds them: with its last process they are free.

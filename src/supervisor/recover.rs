@@ -77,7 +77,7 @@ fn lock(seen: &Observed, dir: &StateDir) -> Result<Lock, Failure> {
     let id = &seen.record.id;
     let cannot = |error: &dyn std::fmt::Display| broken(format!("cannot recover job '{id}'"), error);
     prepare().map_err(|error| cannot(&error))?;
-    be_the_last_to_die();
+    let _ = be_the_last_to_die();
     let lock = Lock::take(dir, id).map_err(|error| cannot(&error))?;
     let same = dir.record_bytes(id).map_err(|why| cannot(&why))?.as_ref() == Some(&seen.stored);
     lock.filter(|_| same).ok_or_else(|| Failure::new(Exit::NotNow, format!("somebody else looks after job '{id}' by now")))

@@ -8,9 +8,9 @@ use super::start::{begin, broken, runs};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation::{self, machine_oom_kills};
-use crate::launch::{Gated, be_the_first_to_die, job_environment, reopen};
+use crate::launch::{Gated, Raised, job_environment, reopen};
 use crate::process::ignored_signals;
-use crate::sys::Berth;
+use crate::sys::{Berth, Memory};
 use crate::text::shown;
 
 /// Starts it and executes the supervisor anew: what comes back is a run that couldn't be started, or, where that exec
@@ -37,10 +37,10 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
         _ => reopen(log_path, Some(&line)),
     };
     let log = log.map_err(|error| broken(format!("cannot open the log '{}'", shown(log_path)), error))?;
-    be_the_first_to_die(spec.oom_score_adj)?;
+    let raised = Raised::to(spec.oom_score_adj)?;
     let environment = job_environment(std::env::vars_os().collect(), &spec, &record.id, n, log_path);
     let gated = Berth::new()
-        .and_then(|berth| Gated::new(&spec, &log, environment, ignored_signals(), berth))
+        .and_then(|berth| Gated::new(&spec, &log, environment, ignored_signals(), berth, raised, Memory::Copied))
         .map_err(|error| broken("cannot start the job's process", error))?;
     let identity = gated.identity;
     let process = isolation::Job { key: &spec.key, id: &record.id, run: n, supervisor: crate::sys::pid(), pid: identity.pid };

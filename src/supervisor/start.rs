@@ -12,26 +12,30 @@ use super::handover::Kept;
 use super::signals::Signals;
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::isolation::{self, Place, machine_oom_kills};
-use crate::launch::{Gated, LogFile, Spec, Talk, be_the_first_to_die, ignored_after, job_environment};
+use crate::isolation::{self, Place};
+use crate::launch::{Gated, LogFile, Raised, Spec, Surroundings, Talk, ignored_after, job_environment};
 use crate::policy::Cycle;
 use crate::process::{Here, Identity};
 use crate::queue::{self, Queue};
 use crate::record::{Record, RunRecord, State, Supervisor, VERSION};
 use crate::state_dir::{Claim, Lock, RecordFile, StateDir, observe};
-use crate::sys::{self, Berth};
+use crate::sys::{self, Berth, Memory};
 use crate::text::shown;
 
 pub(super) fn broken(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Broken, format!("{what}: {error}"))
 }
 
+fn called_off() -> Failure {
+    Failure::new(Exit::Broken, "the launch was called off")
+}
+
 /// Starts the job, or accepts it where its first run has to wait; a step that fails takes back the ones before.
-pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk, ready: io::Result<Ready>) -> Result<Job<'a>, Failure> {
+pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk, ready: io::Result<Ready>) -> Result<Job<'a>, Failure> {
     let ready = ready.map_err(|error| broken("cannot prepare the supervisor", error))?;
-    match spec.oom_score_adj {
-        None => ready.raised?,
-        wanted => be_the_first_to_die(wanted)?,
+    let raised = ready.raised?;
+    if spec.oom_score_adj.is_some() {
+        raised.set(spec.oom_score_adj)?;
     }
     if let Some(chdir) = &spec.chdir {
         std::env::set_current_dir(&chdir.0)
@@ -49,10 +53,13 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk, ready: io::
     let mut file = RecordFile::new(dir, &id);
 
     let environment = job_environment(ready.inherited, spec, &id, 1, &log_path);
-    let placed = Gated::new(spec, &log, environment, ignored_after(spec.ignored), ready.berth)
-        .map_err(|error| broken("cannot start the job's process", error))
-        .and_then(|gated| place(spec, &id, gated));
-    let (place, gated) = match placed {
+    let around = talk.surroundings().ok().flatten().ok_or_else(called_off);
+    let placed = around.and_then(|around| {
+        let gated = Gated::new(spec, &log, environment, ignored_after(around.ignored), ready.berth, raised, Memory::Shared)
+            .map_err(|error| broken("cannot start the job's process", error))?;
+        Ok((around, place(spec, &id, gated)?))
+    });
+    let (around, (place, gated)) = match placed {
         Ok(placed) => placed,
         Err(failure) => {
             let _ = fs::remove_file(&log_path);
@@ -69,18 +76,23 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk, ready: io::
         let _ = lock.remove(dir);
         return Err(refused.failure(&spec.cmd));
     }
-    let Ready { signals, here, supervisor, oom_kills, .. } = ready;
+    let Ready { signals, identity, .. } = ready;
+    let Surroundings { here, user, cgroup, oom_kills, .. } = around;
     let mut record = Record {
+        user,
         host: here.host,
         machine_id: here.machine_id,
         boot_id: here.boot_id,
         pid_ns: here.pid_ns,
-        supervisor: Some(supervisor),
+        // By now the process between this one and its launcher is gone: the launcher, which waits for it, has spoken.
+        supervisor: Some(Supervisor { identity, reaper: getppid().as_raw(), adopted: false }),
         ..accepted(spec, &id, &log_path, &created, &place)
     };
     if let Some(gated) = &gated {
         begin(&mut record, clock::rfc3339(&clock::now()));
-        runs(&mut record, gated.identity, &place, spec.cgroup.clone());
+        // Where a move was tried and came to nothing it may be anywhere.
+        let cgroup = if place.attempted { crate::process::cgroup(gated.identity.pid) } else { cgroup };
+        runs(&mut record, gated.identity, &place, cgroup);
     }
     if let Err(error) = file.publish(&record) {
         abandon(gated);
@@ -105,7 +117,7 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &Talk, ready: io::
         open(spec, dir, &record, gated)
     } else {
         abandon(gated);
-        Err(Failure::new(Exit::Broken, "the launch was called off"))
+        Err(called_off())
     };
     match opened {
         Ok(file) => {
@@ -168,31 +180,25 @@ pub(super) fn withdraw(dir: &StateDir, record: &Record, lock: Lock) {
 /// What a supervisor has done and looked up before it knows its job.
 pub(super) struct Ready {
     signals: Signals,
-    here: Here,
-    supervisor: Supervisor,
-    /// How often the kernel had killed for memory.
-    oom_kills: Option<u64>,
+    identity: Identity,
     /// Its caller's environment.
     inherited: Vec<(OsString, OsString)>,
     berth: Berth,
     /// Its score is what its job is to inherit.
-    raised: Result<(), Failure>,
+    raised: Result<Raised, Failure>,
 }
 
 /// Does all that needs no order.
 pub(super) fn ready() -> io::Result<Ready> {
     let signals = prepare()?;
-    let identity = Identity::own();
     // The first look at the clock reads the time zone.
     let _ = clock::now();
     Ok(Ready {
         signals,
-        here: Here::look(),
-        supervisor: Supervisor { identity, reaper: getppid().as_raw(), adopted: false },
-        oom_kills: machine_oom_kills(),
+        identity: Identity::own(),
         inherited: std::env::vars_os().collect(),
         berth: Berth::new()?,
-        raised: be_the_first_to_die(None),
+        raised: Raised::to(None),
     })
 }
 
@@ -243,7 +249,6 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned,
         env: spec.env.clone(),
         env_secret: spec.env_secret.clone(),
         log: log.into(),
-        user: spec.user.clone(),
         key: spec.key.clone(),
         parent: spec.parent.clone(),
         isolation: place.isolation.word().into(),
@@ -259,7 +264,7 @@ fn accepted(spec: &Spec, id: &str, log: &std::path::Path, created: &jiff::Zoned,
 /// How many runs a record keeps.
 const RUNS_KEPT: usize = 50;
 
-/// Notes that the next run has this process; `cgroup` is its supervisor's.
+/// Notes that the next run has this process; `cgroup` is where it is unless its place says otherwise.
 pub(super) fn runs(record: &mut Record, process: Identity, place: &Place, cgroup: Option<String>) {
     record.state = State::Running;
     place.isolation.word().clone_into(&mut record.isolation);

@@ -2,7 +2,7 @@
 //! is copied and neither side faults its pages in again, which is most of what a fork costs.
 //!
 //! Two kinds, each safe for a reason of its own. [`orphan`]'s runs while its parent sleeps. [`Beside`] runs at the same time
-//! as its parent, and so touches nothing that the parent may change: it allocates nothing, it makes its system calls
+//! as its parent, in its memory or in a copy, and so touches nothing that the parent may change: it allocates nothing, it makes its system calls
 //! without the C library, whose `errno` would be the parent's, and it reads what was laid out for it before.
 
 use std::ffi::{CString, c_int, c_void};
@@ -168,6 +168,15 @@ pub struct Beside {
     stack: ManuallyDrop<Stack>,
 }
 
+/// Whose memory a process beside lives in until its exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Its parent's: fast. The two have one `oom_score_adj`, and the kernel kills none of them alone for memory.
+    Shared,
+    /// Its own.
+    Copied,
+}
+
 /// What a process beside needs before it is known what it is to become.
 pub struct Berth {
     /// Its end, and this process's.
@@ -189,12 +198,11 @@ impl Berth {
 
 impl Beside {
     /// Starts it. It leads a session of its own, its standard input is this process's, and nothing is open in it but what it
-    /// was told to keep; no signal is blocked and none is ignored. Its `oom_score_adj` is this process's, and while it
-    /// shares the memory none of the two has one of its own.
+    /// was told to keep; no signal is blocked and none is ignored. Its `oom_score_adj` is this process's.
     ///
     /// # Errors
     /// As `clone(2)`.
-    pub fn new(berth: Berth, orders: Orders) -> io::Result<Self> {
+    pub fn new(berth: Berth, orders: Orders, memory: Memory) -> io::Result<Self> {
         let Berth { gate: (opened, gate), report: (report, told), stack } = berth;
         let mut kept = [&[orders.log, opened.as_raw_fd(), told.as_raw_fd()], &orders.kept[..]].concat();
         kept.sort_unstable();
@@ -202,10 +210,15 @@ impl Beside {
         let (words, environment) = (pointers(&orders.words), pointers(&orders.environment));
         let layout = Layout { kept, gate: opened.as_raw_fd(), report: told.as_raw_fd(), words, environment, orders };
         let (mut layout, stack) = (ManuallyDrop::new(Box::new(layout)), ManuallyDrop::new(stack));
-        let flags = libc::CLONE_VM | libc::SIGCHLD;
+        let argument: *mut c_void = (&raw mut **layout).cast();
         // SAFETY: it only reads the layout, which stays until it has left this memory, has a stack of its own, and calls
-        // nothing that allocates, locks or knows `errno`.
-        let pid = unsafe { libc::clone(follow, stack.top(), flags, (&raw mut **layout).cast()) };
+        // nothing that allocates, locks or knows `errno`; or it has a copy of all that.
+        let start = |flags| unsafe { libc::clone(follow, stack.top(), flags | libc::SIGCHLD, argument) };
+        let pid = match memory {
+            Memory::Copied => start(0),
+            // An emulator may know no such process.
+            Memory::Shared => Some(start(libc::CLONE_VM)).filter(|pid| *pid > 0).unwrap_or_else(|| start(0)),
+        };
         if pid < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -259,7 +272,7 @@ extern "C" fn follow(layout: *mut c_void) -> c_int {
     let (step, errno) = layout.become_command();
     let [a, b, c, d] = errno.to_ne_bytes();
     let said = [step as u8, a, b, c, d];
-    let _ = call(Sysno::write, [fd(layout.report), said.as_ptr().addr(), said.len(), 0, 0, 0]);
+    let _ = call(Sysno::write, [fd(layout.report), said.as_ptr().expose_provenance(), said.len(), 0, 0, 0]);
     0
 }
 
@@ -300,7 +313,7 @@ impl Layout {
     fn wait(&self) -> Result<(), (Step, i32)> {
         let mut word = [0_u8];
         loop {
-            match call(Sysno::read, [fd(self.gate), word.as_mut_ptr().addr(), word.len(), 0, 0, 0]) {
+            match call(Sysno::read, [fd(self.gate), word.as_mut_ptr().expose_provenance(), word.len(), 0, 0, 0]) {
                 Ok(1..) => return Ok(()),
                 Ok(0) => return Err((Step::Gate, libc::ECANCELED)),
                 Err(libc::EINTR) => {}
@@ -311,10 +324,10 @@ impl Layout {
 
     /// Executes the first of the files that is there.
     fn execute(&self) -> i32 {
-        let (words, environment) = (self.words.as_ptr().addr(), self.environment.as_ptr().addr());
+        let (words, environment) = (self.words.as_ptr().expose_provenance(), self.environment.as_ptr().expose_provenance());
         let mut refused = libc::ENOENT;
         for file in &self.orders.files {
-            match call(Sysno::execve, [file.as_ptr().addr(), words, environment, 0, 0, 0]) {
+            match call(Sysno::execve, [file.as_ptr().expose_provenance(), words, environment, 0, 0, 0]) {
                 // A success doesn't return.
                 Err(libc::ENOENT) | Ok(_) => {}
                 Err(libc::ENOTDIR) if self.orders.searched => {}

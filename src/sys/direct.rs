@@ -28,13 +28,13 @@ const NONE: [usize; 4] = [0; 4];
 /// Rust's own runtime ignores SIGPIPE, and what a caller ignored (`nohup`) is inherited over exec. A handler isn't.
 pub fn default_signals(signals: u64) {
     (1..=SIGNALS).filter(|signal| signals >> (signal - 1) & 1 == 1).for_each(default_signal);
-    let _ = call(Sysno::rt_sigprocmask, [integer(libc::SIG_SETMASK), NONE.as_ptr().addr(), 0, SET_BYTES, 0, 0]);
+    let _ = call(Sysno::rt_sigprocmask, [integer(libc::SIG_SETMASK), NONE.as_ptr().expose_provenance(), 0, SET_BYTES, 0, 0]);
 }
 
 /// Gives one signal its default disposition: the C library's `signal` would refuse the two that it keeps for itself, which a
 /// caller may have ignored all the same. SIGKILL and SIGSTOP refuse.
 pub fn default_signal(signal: i32) {
-    let _ = call(Sysno::rt_sigaction, [integer(signal), NONE.as_ptr().addr(), 0, SET_BYTES, 0, 0]);
+    let _ = call(Sysno::rt_sigaction, [integer(signal), NONE.as_ptr().expose_provenance(), 0, SET_BYTES, 0, 0]);
 }
 
 /// Adds to this process's nice value.

@@ -6,7 +6,7 @@ mod door;
 mod memory;
 mod note;
 
-pub use beside::{Berth, Beside, Orders, Step, orphan};
+pub use beside::{Berth, Beside, Memory, Orders, Step, orphan};
 pub use direct::{default_signal, default_signals};
 pub use door::before_all;
 pub use memory::{expect_to_use, give_back_memory, readable_at_rest};

@@ -23,7 +23,7 @@ use crate::entry::{self, Out, Tool, complain};
 use crate::exit::{Exit, Failure};
 use crate::isolation::{How, Limits, Wish};
 use crate::launch::{LogPlace, Spec, Standby};
-use crate::process::{Here, ignored_signals};
+use crate::process::Here;
 use crate::record::{CancelRequest, Policy, Record, base_name, check_name, line};
 use crate::state_dir::{StateDir, observe};
 use crate::supervisor;
@@ -157,7 +157,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<Exit> {
 }
 
 fn stand_by() -> anyhow::Result<Standby> {
-    Standby::new(random_key()?, &claims(), supervisor::stand_by).context("cannot start the supervisor")
+    Standby::new(random_key()?, claims(), supervisor::stand_by).context("cannot start the supervisor")
 }
 
 fn run_with(args: Args, out: &mut Out, standby: anyhow::Result<Standby>) -> anyhow::Result<Exit> {
@@ -173,7 +173,7 @@ fn run_with(args: Args, out: &mut Out, standby: anyhow::Result<Standby>) -> anyh
         return Ok(Exit::Done);
     }
     let standby = standby?;
-    let mut spec = spec(&args, standby.key())?;
+    let mut spec = spec(&args, &standby)?;
     if args.dry_run {
         writeln!(out, "{}: {}", spec.name, crate::text::command_line(&words(&spec)))?;
         return Ok(Exit::Done);
@@ -196,7 +196,7 @@ fn words(spec: &Spec) -> Vec<&OsStr> {
     spec.cmd.iter().map(Text::as_os_str).collect()
 }
 
-fn spec(args: &Args, key: &str) -> anyhow::Result<Spec> {
+fn spec(args: &Args, standby: &Standby) -> anyhow::Result<Spec> {
     let cmd: Vec<Text> = args.cmd.iter().map(|word| Text(word.clone())).collect();
     let first = args.cmd.first().filter(|word| !word.is_empty()).context("no command was given: it is empty")?;
     Ok(Spec {
@@ -216,12 +216,9 @@ fn spec(args: &Args, key: &str) -> anyhow::Result<Spec> {
         unique: args.unique,
         unsafe_lock: args.unsafe_lock,
         policy: Policy::default(),
-        key: key.to_owned(),
-        claimed: !claims().is_empty(),
-        claims: claims(),
-        user: crate::user::name(nix::unistd::geteuid().as_raw()),
-        ignored: ignored_signals(),
-        cgroup: crate::process::cgroup(crate::sys::pid()),
+        key: standby.key().to_owned(),
+        claimed: !standby.claims().is_empty(),
+        claims: standby.claims().to_vec(),
         parent: env::var("BG_JOB_ID").ok().filter(|id| crate::record::parse_id(id).is_some()),
     })
 }
