@@ -1,8 +1,7 @@
 //! The job's process: started beside the supervisor, held at a gate until its record is durable, then exec'd.
 
 use std::ffi::{CString, OsStr};
-use std::fs;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;

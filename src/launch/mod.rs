@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Nothing runs before the record is durable, nothing is left when a step fails, and a launcher that dies before
-//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either; a supervisor without an order ends. The supervisor shows its own mark in its environment
+//! the gate opens (Ctrl-C, SIGKILL) leaves nothing either; a supervisor without an order ends. The
+//! supervisor shows its own mark in its environment
 //! from its first instant, and a moment after the launch executes this program again: its memory is clean from then on.
 
 mod command;

@@ -2,8 +2,9 @@
 //! is copied and neither side faults its pages in again, which is most of what a fork costs.
 //!
 //! Two kinds, each safe for a reason of its own. [`orphan`]'s runs while its parent sleeps. [`Beside`] runs at the same time
-//! as its parent, in its memory or in a copy, and so touches nothing that the parent may change: it allocates nothing, it makes its system calls
-//! without the C library, whose `errno` would be the parent's, and it reads what was laid out for it before.
+//! as its parent, in its memory or in a copy, and so touches nothing that the parent may change: it allocates nothing, it
+//! makes its system calls without the C library, whose `errno` would be the parent's, and it reads what was laid out for it
+//! before.
 
 use std::ffi::{CString, c_int, c_void};
 use std::fs::File;

@@ -54,7 +54,7 @@ pub fn pidfd_signal_group(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> 
     checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, PROCESS_GROUP) }).map(drop)
 }
 
-/// Forks. The callers are single-threaded programs, so the child may do what any process may.
+/// Forks. The callers are single-threaded programs, or have one asleep, so the child may do what any process may.
 ///
 /// # Errors
 /// As `fork(2)`.
