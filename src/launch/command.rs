@@ -42,6 +42,18 @@ impl Refused {
     }
 }
 
+/// What a supervisor starts a job's process with.
+pub struct Means {
+    /// What was set up for it before.
+    pub berth: Berth,
+    /// The score that it inherits.
+    pub raised: Raised,
+    /// The signals that the supervisor may ignore, bit 0 for signal 1.
+    pub ignored: u64,
+    /// Where it lives until its exec.
+    pub memory: Memory,
+}
+
 /// A process that waits to become the command.
 #[derive(Debug)]
 pub struct Gated {
@@ -54,19 +66,11 @@ pub struct Gated {
 
 impl Gated {
     /// Starts it. Its standard output and error are `log`, its input and its `oom_score_adj` are the supervisor's.
-    /// `ignored` are the signals that the supervisor may ignore.
     ///
     /// # Errors
     /// As `clone(2)`; `EINVAL` where a word of the command has a zero byte.
-    pub fn new(
-        spec: &Spec,
-        log: &File,
-        environment: Vec<CString>,
-        ignored: u64,
-        berth: Berth,
-        raised: Raised,
-        memory: Memory,
-    ) -> io::Result<Self> {
+    pub fn new(spec: &Spec, log: &File, environment: Vec<CString>, means: Means) -> io::Result<Self> {
+        let Means { berth, raised, ignored, memory } = means;
         let words: Vec<CString> =
             spec.cmd.iter().map(|word| CString::new(word.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
         let name = words.first().ok_or(io::ErrorKind::InvalidInput)?;

@@ -23,7 +23,7 @@ mod environment;
 mod log;
 mod talk;
 
-pub use command::{Gated, Opened, Raised, Refused, be_the_last_to_die};
+pub use command::{Gated, Means, Opened, Raised, Refused, be_the_last_to_die};
 pub use detach::{Standby, ignored_after, start_supervisor};
 pub use environment::job_environment;
 pub use log::{LogFile, reopen};

@@ -8,7 +8,7 @@ use super::start::{begin, broken, runs};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation::{self, machine_oom_kills};
-use crate::launch::{Gated, Raised, job_environment, reopen};
+use crate::launch::{Gated, Means, Raised, job_environment, reopen};
 use crate::process::ignored_signals;
 use crate::sys::{Berth, Memory};
 use crate::text::shown;
@@ -39,9 +39,13 @@ pub(super) fn start(job: &mut Job<'_>) -> Result<(), Failure> {
     let log = log.map_err(|error| broken(format!("cannot open the log '{}'", shown(log_path)), error))?;
     let raised = Raised::to(spec.oom_score_adj)?;
     let environment = job_environment(std::env::vars_os().collect(), &spec, &record.id, n, log_path);
-    let gated = Berth::new()
-        .and_then(|berth| Gated::new(&spec, &log, environment, ignored_signals(), berth, raised, Memory::Copied))
-        .map_err(|error| broken("cannot start the job's process", error))?;
+    let start = || {
+        let berth = Berth::new()?;
+        // The kernel kills sharers of a memory together, and nobody would tidy up after this supervisor.
+        let means = Means { berth, raised, ignored: ignored_signals(), memory: Memory::Copied };
+        Gated::new(&spec, &log, environment, means)
+    };
+    let gated = start().map_err(|error| broken("cannot start the job's process", error))?;
     let identity = gated.identity;
     let process = isolation::Job { key: &spec.key, id: &record.id, run: n, supervisor: crate::sys::pid(), pid: identity.pid };
     match job.kept.place.again(&spec.isolation, &process) {

@@ -13,7 +13,7 @@ use super::signals::Signals;
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::isolation::{self, Place};
-use crate::launch::{Gated, LogFile, Raised, Spec, Surroundings, Talk, ignored_after, job_environment};
+use crate::launch::{Gated, LogFile, Means, Raised, Spec, Surroundings, Talk, ignored_after, job_environment};
 use crate::policy::Cycle;
 use crate::process::{Here, Identity};
 use crate::queue::{self, Queue};
@@ -55,8 +55,9 @@ pub(super) fn start<'a>(spec: &Spec, dir: &'a StateDir, talk: &mut Talk, ready: 
     let environment = job_environment(ready.inherited, spec, &id, 1, &log_path);
     let around = talk.surroundings().ok().flatten().ok_or_else(called_off);
     let placed = around.and_then(|around| {
-        let gated = Gated::new(spec, &log, environment, ignored_after(around.ignored), ready.berth, raised, Memory::Shared)
-            .map_err(|error| broken("cannot start the job's process", error))?;
+        let means = Means { berth: ready.berth, raised, ignored: ignored_after(around.ignored), memory: Memory::Shared };
+        let gated =
+            Gated::new(spec, &log, environment, means).map_err(|error| broken("cannot start the job's process", error))?;
         Ok((around, place(spec, &id, gated)?))
     });
     let (around, (place, gated)) = match placed {

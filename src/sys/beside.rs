@@ -20,7 +20,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::unistd::{ForkResult, Pid, pipe2, setsid};
 use syscalls::Sysno;
 
-use super::direct::{add_nice, call, default_signals, fd, set_ioprio};
+use super::direct::{add_nice, call, close_between, default_signals, fd, set_ioprio};
 
 /// Enough for a page of system calls.
 const SMALL: usize = 64 << 10;
@@ -289,13 +289,7 @@ impl Layout {
     fn prepare(&self) -> Result<(), (Step, i32)> {
         let at = |step: Step| move |errno| (step, errno);
         // Close-on-exec isn't close-on-fork: a lock held here would outlive a supervisor that is killed now.
-        let mut first = 3;
-        for kept in self.kept.iter().copied().chain([RawFd::MAX]) {
-            if first < kept {
-                call(Sysno::close_range, [fd(first), fd(kept - 1), 0, 0, 0, 0]).map_err(at(Step::Prepare))?;
-            }
-            first = kept.saturating_add(1);
-        }
+        close_between(&self.kept).map_err(at(Step::Prepare))?;
         call(Sysno::setsid, [0; 6]).map_err(at(Step::Prepare))?;
         for standard in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
             call(Sysno::dup3, [fd(self.orders.log), fd(standard), 0, 0, 0, 0]).map_err(at(Step::Prepare))?;

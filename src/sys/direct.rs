@@ -37,6 +37,19 @@ pub fn default_signal(signal: i32) {
     let _ = call(Sysno::rt_sigaction, [integer(signal), NONE.as_ptr().expose_provenance(), 0, SET_BYTES, 0, 0]);
 }
 
+/// Closes every descriptor above the standard three but these, which are in order. The callers are between a fork or an exec
+/// and their work: no value in them owns what is closed here.
+pub(super) fn close_between(kept: &[RawFd]) -> Result<(), i32> {
+    let mut first = 3;
+    for kept in kept.iter().copied().chain([RawFd::MAX]) {
+        if first < kept {
+            call(Sysno::close_range, [fd(first), fd(kept - 1), 0, 0, 0, 0])?;
+        }
+        first = kept.saturating_add(1);
+    }
+    Ok(())
+}
+
 /// Adds to this process's nice value.
 pub(super) fn add_nice(by: i32) -> Result<(), i32> {
     // The call itself gives 20 less the value, so that no value is negative.

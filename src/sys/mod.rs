@@ -198,15 +198,7 @@ pub fn close_on_exec(fd: RawFd) -> io::Result<()> {
 pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
     let mut kept = kept.to_vec();
     kept.sort_unstable();
-    let mut first = 3;
-    for fd in kept.into_iter().chain([RawFd::MAX]) {
-        if first < fd {
-            // SAFETY: the program is between a fork or an exec and its work: no value in it owns what is closed here.
-            checked(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
-        }
-        first = fd.saturating_add(1);
-    }
-    Ok(())
+    direct::close_between(&kept).map_err(io::Error::from_raw_os_error)
 }
 
 /// Takes ownership of a descriptor that this process was started with, by its number.
